@@ -29,6 +29,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod buffer;
 pub mod id;
+pub mod mux;
 pub mod seed;
 pub mod time;

@@ -1,0 +1,3 @@
+//! Chunk queues and cursors; they know no protocol words.
+
+pub mod out;

@@ -1,0 +1,275 @@
+//! Credit of one stream: what the peer may send, and what this side may send (spec 2.2).
+//!
+//! Invariants of a [`RecvWindow`]:
+//! 1. `credit + unread <= window`; what is missing is owed to the peer.
+//! 2. `window` never shrinks and never exceeds the config's `window_max`.
+//! 3. After a release that was not withheld, less than half a window is owed.
+//!
+//! A release is worked off in steps that end exactly where half a window is owed, so the credit
+//! granted depends on the number of bytes released and on time, not on how they were grouped.
+
+use core::time::Duration;
+
+use super::INITIAL_WINDOW;
+use crate::time::Instant;
+
+/// What decides whether a window grows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tune {
+    /// The round trip time, once known.
+    pub(super) rtt: Option<Duration>,
+    pub(super) window_max: u32,
+    /// How much the windows of the session may still grow, in bytes.
+    pub(super) room: u64,
+}
+
+/// The credit that the peer has on a stream.
+#[derive(Debug)]
+pub(super) struct RecvWindow {
+    window: u32,
+    /// What the peer may still send.
+    credit: u32,
+    /// Received and not yet released.
+    unread: u32,
+    /// Granted, and not yet framed in a window update.
+    pending: u32,
+    last_grant: Option<Instant>,
+}
+
+impl RecvWindow {
+    pub(super) const fn new() -> Self {
+        Self {
+            window: INITIAL_WINDOW,
+            credit: INITIAL_WINDOW,
+            unread: 0,
+            pending: 0,
+            last_grant: None,
+        }
+    }
+
+    pub(super) const fn credit(&self) -> u32 {
+        self.credit
+    }
+
+    pub(super) const fn window(&self) -> u32 {
+        self.window
+    }
+
+    pub(super) const fn unread(&self) -> u32 {
+        self.unread
+    }
+
+    /// How far the window grew above its initial size.
+    pub(super) fn grown(&self) -> u64 {
+        u64::from(self.window.saturating_sub(INITIAL_WINDOW))
+    }
+
+    pub(super) const fn has_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// The credit to put into a window update; it counts as told from now on.
+    pub(super) const fn take_pending(&mut self) -> u32 {
+        core::mem::replace(&mut self.pending, 0)
+    }
+
+    /// Spends the credit of a frame of `length` bytes; false if it was not enough.
+    pub(super) fn receive(&mut self, length: u32) -> bool {
+        let Some(credit) = self.credit.checked_sub(length) else { return false };
+        self.credit = credit;
+        self.unread = self.unread.saturating_add(length);
+        true
+    }
+
+    /// Takes note that the application consumed `bytes`, without granting anything.
+    pub(super) fn withhold(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.unread = self.unread.saturating_sub(bytes);
+    }
+
+    /// Takes note that the application consumed `bytes`, at most what is unread, and grants what
+    /// is due. Gives how much the window grew.
+    pub(super) fn release(&mut self, bytes: usize, now: Instant, tune: Tune) -> u64 {
+        let mut left = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.unread);
+        let before = self.window;
+        loop {
+            let growth = u64::from(self.window.saturating_sub(before));
+            let tune = Tune { room: tune.room.saturating_sub(growth), ..tune };
+            let step = left.min(self.threshold().saturating_sub(self.owed()));
+            self.unread = self.unread.saturating_sub(step);
+            left = left.saturating_sub(step);
+            if self.owed() < self.threshold() {
+                return growth;
+            }
+            self.grant(now, tune);
+        }
+    }
+
+    /// What the peer may be granted without the window growing.
+    fn owed(&self) -> u32 {
+        self.window.saturating_sub(self.credit).saturating_sub(self.unread)
+    }
+
+    /// Half the window, rounded up: an update below this is not worth a frame.
+    const fn threshold(&self) -> u32 {
+        self.window.div_ceil(2)
+    }
+
+    /// Grants all that is owed, and more if the peer used up half a window in less than 4 RTT.
+    fn grant(&mut self, now: Instant, tune: Tune) {
+        let mut owed = self.owed();
+        // Several grants at one instant are one burst of the reader, which says nothing of speed.
+        let last = self.last_grant.filter(|last| *last < now);
+        if let (Some(last), Some(rtt)) = (last, tune.rtt) {
+            if now.since(last) < rtt.saturating_mul(4) {
+                let target = self.window.saturating_mul(2).min(tune.window_max);
+                let room = u32::try_from(tune.room).unwrap_or(u32::MAX);
+                let growth = target.saturating_sub(self.window).min(room);
+                self.window = self.window.saturating_add(growth);
+                owed = owed.saturating_add(growth);
+            }
+        }
+        self.last_grant = Some(now);
+        self.credit = self.credit.saturating_add(owed);
+        self.pending = self.pending.saturating_add(owed);
+    }
+}
+
+/// The credit that this side has on a stream.
+#[derive(Debug)]
+pub(super) struct SendCredit(u32);
+
+impl SendCredit {
+    pub(super) const fn new() -> Self {
+        Self(INITIAL_WINDOW)
+    }
+
+    pub(super) const fn left(&self) -> u32 {
+        self.0
+    }
+
+    /// Takes credit from the peer; false if the sum does not fit 32 bits.
+    pub(super) const fn add(&mut self, delta: u32) -> bool {
+        match self.0.checked_add(delta) {
+            Some(sum) => {
+                self.0 = sum;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.0 = self.0.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: usize = INITIAL_WINDOW as usize / 2;
+    const NO_TUNE: Tune = Tune { rtt: None, window_max: INITIAL_WINDOW, room: 0 };
+    const TUNE: Tune =
+        Tune { rtt: Some(Duration::from_nanos(10)), window_max: 4 * INITIAL_WINDOW, room: 1 << 30 };
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    #[test]
+    fn credit_returns_at_half_a_window() {
+        let mut window = RecvWindow::new();
+        assert!(window.receive(INITIAL_WINDOW));
+        assert!(!window.receive(1));
+        window.release(HALF - 1, at(0), NO_TUNE);
+        assert!(!window.has_pending());
+        window.release(1, at(0), NO_TUNE);
+        assert_eq!(window.take_pending(), INITIAL_WINDOW / 2);
+        assert_eq!((window.credit(), window.unread()), (INITIAL_WINDOW / 2, INITIAL_WINDOW / 2));
+    }
+
+    #[test]
+    fn more_than_was_received_is_never_released() {
+        let mut window = RecvWindow::new();
+        assert!(window.receive(10));
+        window.release(usize::MAX, at(0), TUNE);
+        assert_eq!((window.unread(), window.credit()), (0, INITIAL_WINDOW - 10));
+    }
+
+    #[test]
+    fn a_fast_reader_doubles_the_window_up_to_its_maximum() {
+        let mut window = RecvWindow::new();
+        let mut grown = 0;
+        for (step, expected) in [1, 2, 4, 4].into_iter().enumerate() {
+            let bytes = window.credit();
+            assert!(window.receive(bytes));
+            grown += window.release(bytes as usize, at(39 * step as u64), TUNE);
+            assert_eq!(window.window(), expected * INITIAL_WINDOW);
+            assert_eq!(window.grown(), grown);
+        }
+    }
+
+    #[test]
+    fn no_growth_at_four_round_trips_nor_within_one_instant_nor_without_rtt() {
+        for (wait, tune) in [(40, TUNE), (0, TUNE), (39, Tune { rtt: None, ..TUNE })] {
+            let mut window = RecvWindow::new();
+            for step in 0..4 {
+                assert!(window.receive(INITIAL_WINDOW / 2));
+                assert_eq!(window.release(HALF, at(wait * step), tune), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn growth_keeps_to_the_room_of_the_session() {
+        let mut window = RecvWindow::new();
+        for step in 0..3 {
+            assert!(window.receive(INITIAL_WINDOW / 2));
+            window.release(HALF, at(step), Tune { room: 100, ..TUNE });
+        }
+        assert!(window.grown() <= 200);
+    }
+
+    #[test]
+    fn credit_does_not_depend_on_how_releases_are_grouped() {
+        let run = |piece: usize| {
+            let mut window = RecvWindow::new();
+            let mut told = 0_u64;
+            for step in 0..6 {
+                let bytes = window.credit().min(200_000);
+                assert!(window.receive(bytes));
+                let mut left = bytes as usize;
+                while left > 0 {
+                    let now = left.min(piece);
+                    window.release(now, at(step), TUNE);
+                    left -= now;
+                }
+                told += u64::from(window.take_pending());
+            }
+            (told, window.credit(), window.window())
+        };
+        assert_eq!(run(1), run(usize::MAX));
+        assert_eq!(run(777), run(131_073));
+    }
+
+    #[test]
+    fn withheld_bytes_are_granted_by_the_next_release() {
+        let mut window = RecvWindow::new();
+        assert!(window.receive(INITIAL_WINDOW));
+        window.withhold(INITIAL_WINDOW as usize - 7);
+        assert!(!window.has_pending());
+        window.release(0, at(0), NO_TUNE);
+        assert_eq!(window.take_pending(), INITIAL_WINDOW - 7);
+    }
+
+    #[test]
+    fn credit_to_send_does_not_wrap() {
+        let mut credit = SendCredit::new();
+        assert!(credit.add(u32::MAX - INITIAL_WINDOW));
+        assert!(!credit.add(1));
+        assert_eq!(credit.left(), u32::MAX);
+        credit.spend(usize::MAX);
+        assert_eq!(credit.left(), 0);
+    }
+}

@@ -1,0 +1,209 @@
+//! Pings of this side: the round trip time and the keep-alive (spec 2.2).
+//!
+//! At most one ping is under way. A ping that measures may stay unanswered; a keep-alive ping
+//! has a deadline, which every sign of life moves: only a silent peer ends the session.
+
+use core::time::Duration;
+
+use super::TimerKind;
+use crate::time::Instant;
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Idle,
+    /// To be framed.
+    Queued,
+    /// Framed at `sent`, and not yet answered.
+    Waiting {
+        value: u32,
+        sent: Instant,
+    },
+}
+
+/// The ping under way, the timer and the round trip time of a session.
+#[derive(Debug)]
+pub(super) struct Pinger {
+    keep_alive: Option<Duration>,
+    pong_timeout: Duration,
+    state: State,
+    /// When the session ends, if the peer stays silent; set while a keep-alive ping is under way.
+    due: Option<Instant>,
+    next_value: u32,
+    last_received: Instant,
+    rtt: Option<Duration>,
+}
+
+impl Pinger {
+    /// One ping is queued from the start (spec 1.7).
+    pub(super) const fn new(
+        keep_alive: Option<Duration>,
+        pong_timeout: Duration,
+        now: Instant,
+    ) -> Self {
+        Self {
+            keep_alive,
+            pong_timeout,
+            state: State::Queued,
+            due: None,
+            next_value: 0,
+            last_received: now,
+            rtt: None,
+        }
+    }
+
+    pub(super) const fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    pub(super) const fn wants_transmit(&self) -> bool {
+        matches!(self.state, State::Queued)
+    }
+
+    /// Queues a ping, unless one is under way that may still be answered.
+    pub(super) fn request(&mut self, now: Instant) {
+        match self.state {
+            State::Queued => {}
+            State::Waiting { sent, .. } if now.since(sent) < self.pong_timeout => {}
+            State::Idle | State::Waiting { .. } => self.state = State::Queued,
+        }
+    }
+
+    /// The value of the ping to frame now, if one is queued.
+    pub(super) const fn frame(&mut self, now: Instant) -> Option<u32> {
+        if !self.wants_transmit() {
+            return None;
+        }
+        let value = self.next_value;
+        self.next_value = value.wrapping_add(1);
+        self.state = State::Waiting { value, sent: now };
+        Some(value)
+    }
+
+    /// Takes note of bytes from the peer.
+    pub(super) fn on_received(&mut self, now: Instant) {
+        self.last_received = now;
+        if self.due.is_some() {
+            self.due = Some(now.after(self.pong_timeout));
+        }
+    }
+
+    /// Takes a pong; gives the time it took, if it answers the ping under way.
+    pub(super) fn on_pong(&mut self, value: u32, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Waiting { value: asked, sent } if asked == value => {
+                let took = now.since(sent);
+                self.state = State::Idle;
+                self.due = None;
+                self.rtt = Some(match self.rtt {
+                    Some(rtt) => rtt.saturating_add(took).checked_div(2).unwrap_or(took),
+                    None => took,
+                });
+                Some(took)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<(Instant, TimerKind)> {
+        let deadline = match (self.due, self.keep_alive) {
+            (Some(due), _) => (due, TimerKind::Pong),
+            (None, Some(wait)) => (self.last_received.after(wait), TimerKind::KeepAlive),
+            (None, None) => return None,
+        };
+        (deadline.0 < Instant::MAX).then_some(deadline)
+    }
+
+    /// Works off what is due; false if the peer was silent for too long.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        match self.next_timeout() {
+            Some((at, TimerKind::Pong)) => at > now,
+            Some((at, TimerKind::KeepAlive)) if at <= now => {
+                self.due = Some(now.after(self.pong_timeout));
+                self.state = State::Queued;
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Instant {
+        Instant::ZERO.after(Duration::from_secs(secs))
+    }
+
+    fn pinger() -> Pinger {
+        let ten = Duration::from_secs(10);
+        let mut ping = Pinger::new(Some(ten), ten, at(0));
+        assert_eq!(ping.frame(at(0)), Some(0));
+        ping
+    }
+
+    #[test]
+    fn the_first_ping_measures_and_may_stay_unanswered() {
+        let mut ping = Pinger::new(None, Duration::from_secs(10), at(0));
+        assert_eq!(ping.frame(at(1)), Some(0));
+        assert_eq!(ping.frame(at(1)), None);
+        assert_eq!(ping.next_timeout(), None);
+        assert!(ping.handle_timeout(at(1000)));
+        assert_eq!(ping.on_pong(1, at(3)), None);
+        assert_eq!(ping.on_pong(0, at(3)), Some(Duration::from_secs(2)));
+        assert_eq!(ping.on_pong(0, at(4)), None);
+        assert_eq!(ping.rtt(), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn one_ping_is_under_way_at_a_time() {
+        let mut ping = pinger();
+        ping.request(at(9));
+        assert!(!ping.wants_transmit());
+        ping.request(at(10));
+        assert_eq!(ping.frame(at(10)), Some(1));
+        assert_eq!(ping.on_pong(0, at(11)), None);
+        assert_eq!(ping.on_pong(1, at(12)), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn silence_is_answered_with_a_ping_and_then_with_the_end() {
+        let mut ping = pinger();
+        ping.on_pong(0, at(1));
+        ping.on_received(at(1));
+        assert_eq!(ping.next_timeout(), Some((at(11), TimerKind::KeepAlive)));
+        assert!(ping.handle_timeout(at(10)) && !ping.wants_transmit());
+        assert!(ping.handle_timeout(at(11)));
+        assert_eq!(ping.next_timeout(), Some((at(21), TimerKind::Pong)));
+        assert!(ping.wants_transmit());
+        assert!(ping.handle_timeout(at(20)));
+        assert!(!ping.handle_timeout(at(21)));
+    }
+
+    #[test]
+    fn any_sign_of_life_moves_the_deadline_and_the_answer_removes_it() {
+        let mut ping = pinger();
+        assert!(ping.handle_timeout(at(10)));
+        assert_eq!(ping.frame(at(10)), Some(1));
+        ping.on_received(at(19));
+        assert_eq!(ping.next_timeout(), Some((at(29), TimerKind::Pong)));
+        ping.on_received(at(20));
+        ping.on_pong(1, at(20));
+        assert_eq!(ping.next_timeout(), Some((at(30), TimerKind::KeepAlive)));
+    }
+
+    #[test]
+    fn a_clock_that_jumped_leads_to_a_ping_first() {
+        let mut ping = pinger();
+        assert!(ping.handle_timeout(at(1_000_000)));
+        assert_eq!(ping.next_timeout(), Some((at(1_000_010), TimerKind::Pong)));
+        assert!(ping.handle_timeout(at(1_000_009)));
+    }
+
+    #[test]
+    fn at_the_end_of_time_there_is_no_deadline() {
+        let mut ping = pinger();
+        assert!(ping.handle_timeout(Instant::MAX));
+        assert_eq!(ping.next_timeout(), None);
+    }
+}

@@ -1,0 +1,613 @@
+//! The session and what its owner does with streams.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::budget::Budgets;
+use super::config::SessionConfig;
+use super::credit::Tune;
+use super::error::{Abuse, AcceptError, OpenError, SessionError, WriteError};
+use super::list::{List, Place};
+use super::ping::Pinger;
+use super::receive::{Inbound, Target};
+use super::scheduler::{Priority, Scheduler};
+use super::slots::Slots;
+use super::stream::{Phase, Stream};
+use super::{GoAwayCode, Role, StreamId, TimerKind, UNACKNOWLEDGED_MAX};
+use crate::time::{Clamp, Instant};
+
+/// One side of a yamux session; see the text of the [module](super).
+///
+/// ```
+/// use bytes::Bytes;
+/// use headwater_core::buffer::out::OutBuf;
+/// use headwater_core::mux::{Event, Priority, Role, Session, SessionConfig};
+/// use headwater_core::time::Instant;
+///
+/// let now = Instant::ZERO;
+/// let mut client = Session::new(Role::Client, SessionConfig::default(), 1, now);
+/// let mut server = Session::new(Role::Server, SessionConfig::default(), 2, now);
+///
+/// let stream = client.open(now, Priority::Normal)?;
+/// client.write(stream, Bytes::from_static(b"hello"))?;
+/// let mut out = OutBuf::new();
+/// client.transmit(now, &mut out, usize::MAX);
+///
+/// let mut chunk: [&[u8]; 1] = [&[]];
+/// assert_eq!(out.chunks(&mut chunk), 1);
+/// let mut input = chunk[0];
+/// let mut payload = Vec::new();
+/// loop {
+///     let received = server.receive(now, input)?;
+///     let (consumed, rest) = input.split_at(received.consumed);
+///     input = rest;
+///     match received.event {
+///         Some(Event::Opened { stream }) => server.accept(stream)?,
+///         Some(Event::Data { stream, len }) => {
+///             payload.extend_from_slice(&consumed[consumed.len() - len..]);
+///             server.release(now, stream, len);
+///         }
+///         Some(_) => {}
+///         None => break,
+///     }
+/// }
+/// assert_eq!(payload, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    pub(super) role: Role,
+    pub(super) config: SessionConfig,
+    pub(super) clock: Clamp,
+    pub(super) slots: Slots,
+    /// Streams with control frames to be framed.
+    pub(super) control: List,
+    /// Streams of this side whose SYN is to be framed.
+    pub(super) opening: List,
+    pub(super) drained: List,
+    pub(super) scheduler: Scheduler,
+    pub(super) inbound: Inbound,
+    /// A half-close of the frame that was read last, to be told next.
+    pub(super) fin: Option<Target>,
+    pub(super) ping: Pinger,
+    /// Values of pings to be answered; at most `PONGS_MAX`.
+    pub(super) pongs: VecDeque<u32>,
+    /// Streams of the peer that were never made; at most `REFUSALS_MAX`.
+    pub(super) refused: VecDeque<u32>,
+    pub(super) budgets: Budgets,
+    /// What the stream of the last `Reset` had queued.
+    pub(super) stash: (Option<StreamId>, VecDeque<Bytes>),
+    pub(super) counts: Counts,
+    next_id: Option<u32>,
+    growth: bool,
+    /// The sum of the growth of all windows, in bytes.
+    pub(super) grown: u64,
+    /// A go-away to be framed.
+    pub(super) go_away: Option<GoAwayCode>,
+    pub(super) local_gone: bool,
+    pub(super) remote_gone: bool,
+    pub(super) failed: Option<SessionError>,
+}
+
+/// How many streams there are in each state.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) local_open: usize,
+    pub(super) remote_open: usize,
+    pub(super) unaccepted: usize,
+    pub(super) unacknowledged: usize,
+    pub(super) resetting: usize,
+    pub(super) queued: usize,
+}
+
+impl Session {
+    /// Starts a session and queues its first ping, which measures the round trip time.
+    ///
+    /// `key` spreads stream ids over a table and comes from the node's seed. A setting out of
+    /// its bounds counts as the nearest bound; [`SessionConfig::validate`] tells beforehand.
+    #[must_use]
+    pub fn new(role: Role, config: SessionConfig, key: u64, now: Instant) -> Self {
+        let config = config.clamped();
+        let mut clock = Clamp::default();
+        let now = clock.advance(now);
+        Self {
+            role,
+            clock,
+            slots: Slots::new(key),
+            control: List::new(Place::Control),
+            opening: List::new(Place::Opening),
+            drained: List::new(Place::Drained),
+            scheduler: Scheduler::new(config.starvation_max),
+            inbound: Inbound::new(),
+            fin: None,
+            ping: Pinger::new(config.keep_alive, config.pong_timeout, now),
+            pongs: VecDeque::new(),
+            refused: VecDeque::new(),
+            budgets: Budgets::new(&config, now),
+            config,
+            stash: (None, VecDeque::new()),
+            counts: Counts::default(),
+            next_id: Some(if role == Role::Client { 1 } else { 2 }),
+            growth: true,
+            grown: 0,
+            go_away: None,
+            local_gone: false,
+            remote_gone: false,
+            failed: None,
+        }
+    }
+
+    /// Opens a stream. Its SYN is framed by [`Session::transmit`] once fewer than
+    /// [`UNACKNOWLEDGED_MAX`] streams wait for their acknowledgement; it can be written to at once.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing changed.
+    pub fn open(&mut self, now: Instant, priority: Priority) -> Result<StreamId, OpenError> {
+        self.clock.advance(now);
+        if self.failed.is_some() || self.local_gone {
+            return Err(OpenError::Closed);
+        }
+        if self.remote_gone {
+            return Err(OpenError::RemoteGoAway);
+        }
+        let id = self.next_id.ok_or(OpenError::IdsExhausted)?;
+        let streams_max = self.config.streams_max;
+        if self.counts.local_open >= streams_max {
+            return Err(OpenError::Limit { streams_max });
+        }
+        // The last ids of either side are 2^32 - 3 and 2^32 - 2.
+        self.next_id = id.checked_add(2).filter(|id| *id < u32::MAX);
+        let slot = self.slots.insert(id);
+        if let Some(stream) = self.slots.get_mut(slot) {
+            stream.phase = Phase::Opening;
+            stream.local = true;
+            stream.priority = priority;
+        }
+        self.counts.local_open = self.counts.local_open.saturating_add(1);
+        self.opening.push_back(&mut self.slots, slot);
+        Ok(StreamId(id))
+    }
+
+    /// Accepts a stream of the peer: its acknowledgement is framed, and it gets credit from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`] if no such stream waits; nothing changed.
+    pub fn accept(&mut self, stream: StreamId) -> Result<(), AcceptError> {
+        let slot = self.visible(stream).ok_or(AcceptError)?;
+        match self.slots.get_mut(slot) {
+            Some(stream) if stream.phase == Phase::Unaccepted => {
+                stream.phase = Phase::Open;
+                stream.ack_pending = true;
+            }
+            _ => return Err(AcceptError),
+        }
+        self.counts.unaccepted = self.counts.unaccepted.saturating_sub(1);
+        self.credit_back(slot, 0);
+        self.refresh(slot);
+        Ok(())
+    }
+
+    /// Queues payload by reference. The queue has no bound of its own: the owner asks
+    /// [`Session::queued`] first.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing was queued.
+    pub fn write(&mut self, stream: StreamId, bytes: Bytes) -> Result<(), WriteError> {
+        if self.failed.is_some() {
+            return Err(WriteError::Closed);
+        }
+        let slot = self.visible(stream).ok_or(WriteError::UnknownStream)?;
+        let Some(stream) = self.slots.get_mut(slot) else { return Err(WriteError::UnknownStream) };
+        if stream.finishing {
+            return Err(WriteError::Finished);
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.counts.queued = self.counts.queued.saturating_add(bytes.len());
+        stream.push(bytes);
+        self.drained.remove(&mut self.slots, slot);
+        self.scheduler.update(&mut self.slots, slot);
+        Ok(())
+    }
+
+    /// Half-closes a stream: a FIN follows what is queued, and nothing more can be written.
+    pub fn finish(&mut self, stream: StreamId) {
+        let Some(slot) = self.visible(stream) else { return };
+        if let Some(stream) = self.slots.get_mut(slot) {
+            stream.finishing = true;
+        }
+        self.refresh(slot);
+    }
+
+    /// Takes nothing more from a stream. The peer is not told; if it sends payload nevertheless
+    /// the stream is reset (D-108).
+    pub fn close_read(&mut self, stream: StreamId) {
+        let Some(slot) = self.visible(stream) else { return };
+        if let Some(stream) = self.slots.get_mut(slot) {
+            stream.read_closed = true;
+        }
+        self.close_if_over(slot);
+    }
+
+    /// Resets a stream both ways and drops its queue. For a stream of the peer that was not
+    /// accepted this is a refusal, which costs the peer one of its refusals.
+    pub fn reset(&mut self, stream: StreamId) {
+        let Some(slot) = self.visible(stream) else { return };
+        let phase = self.slots.get(slot).map(|stream| stream.phase);
+        self.start_reset(slot);
+        if phase == Some(Phase::Unaccepted) {
+            let now = self.clock.now();
+            if let Err(error) = self.budgets.charge(&self.config, Abuse::Refusals, now) {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Charges the peer for something that only the owner can judge, such as a stream that the
+    /// owner resets because of its content.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Abuse`] if the budget is spent, and the session has ended; or the error
+    /// with which it ended before.
+    pub fn charge(&mut self, now: Instant, what: Abuse) -> Result<(), SessionError> {
+        let now = self.clock.advance(now);
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.budgets.charge(&self.config, what, now).map_err(|error| self.fail(error))
+    }
+
+    /// Takes note that the application consumed `bytes` of a stream, so that the peer gets credit
+    /// once half a window is due (spec 2.2). More than was received counts as all of it.
+    pub fn release(&mut self, now: Instant, stream: StreamId, bytes: usize) {
+        self.clock.advance(now);
+        let Some(slot) = self.visible(stream) else { return };
+        self.credit_back(slot, bytes);
+        self.refresh(slot);
+    }
+
+    /// Allows windows to grow, or stops that when memory is short. What has grown stays.
+    pub const fn set_growth(&mut self, growth: bool) {
+        self.growth = growth;
+    }
+
+    /// Moves a stream to another class, behind those that wait there.
+    pub fn set_priority(&mut self, stream: StreamId, priority: Priority) {
+        let Some(slot) = self.visible(stream) else { return };
+        self.scheduler.remove(&mut self.slots, slot);
+        if let Some(stream) = self.slots.get_mut(slot) {
+            stream.priority = priority;
+        }
+        self.scheduler.update(&mut self.slots, slot);
+    }
+
+    /// Takes back what was written and not framed, in order; the first piece may be the rest of
+    /// one that was framed in part. For a stream that was just reset see [`Event::Reset`](super::Event::Reset).
+    pub fn take_unsent(&mut self, stream: StreamId) -> VecDeque<Bytes> {
+        let mut unsent = VecDeque::new();
+        if let Some(slot) = self.visible(stream) {
+            if let Some(stream) = self.slots.get_mut(slot) {
+                self.counts.queued = self.counts.queued.saturating_sub(stream.queued());
+                stream.swap_queue(&mut unsent);
+            }
+            self.refresh(slot);
+        } else if self.stash.0 == Some(stream) {
+            core::mem::swap(&mut unsent, &mut self.stash.1);
+        }
+        unsent
+    }
+
+    /// The next stream whose queue has become empty, its last byte framed, and stayed so. A
+    /// stream that was closed or reset since is left out.
+    pub fn poll_drained(&mut self) -> Option<StreamId> {
+        let slot = self.drained.pop_front(&mut self.slots)?;
+        self.slots.get(slot).and_then(Stream::id).map(StreamId)
+    }
+
+    /// Queues a ping, unless one is under way that may still be answered.
+    pub fn ping(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.ping.request(now);
+    }
+
+    /// Tells the peer that this side goes away: from now on its new streams are refused and none
+    /// are opened here. With [`GoAwayCode::Normal`] streams that exist go on.
+    pub fn go_away(&mut self, code: GoAwayCode) {
+        if self.failed.is_none() && !self.local_gone {
+            self.local_gone = true;
+            self.go_away = Some(code);
+        }
+    }
+
+    /// When [`Session::handle_timeout`] has something to do, and what.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<(Instant, TimerKind)> {
+        if self.failed.is_some() { None } else { self.ping.next_timeout() }
+    }
+
+    /// Works off the timers; early calls do nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::KeepAlive`] if the peer was silent for too long, and the session has
+    /// ended; or the error with which it ended before.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
+        let now = self.clock.advance(now);
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if self.ping.handle_timeout(now) { Ok(()) } else { Err(self.fail(SessionError::KeepAlive)) }
+    }
+
+    /// Whether [`Session::transmit`] would frame something, given room.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        if self.go_away.is_some() {
+            return true;
+        }
+        self.failed.is_none()
+            && (self.scheduler.ready() > 0
+                || !self.control.is_empty()
+                || !self.pongs.is_empty()
+                || !self.refused.is_empty()
+                || self.ping.wants_transmit()
+                || (!self.opening.is_empty() && self.counts.unacknowledged < UNACKNOWLEDGED_MAX))
+    }
+
+    /// The error with which the session ended, if it has.
+    #[must_use]
+    pub const fn error(&self) -> Option<SessionError> {
+        self.failed
+    }
+
+    /// Whether the session has ended with an error.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Whether the peer said that it takes no new streams.
+    #[must_use]
+    pub const fn is_remote_gone(&self) -> bool {
+        self.remote_gone
+    }
+
+    /// The round trip time, smoothed, once a ping was answered.
+    #[must_use]
+    pub const fn rtt(&self) -> Option<Duration> {
+        self.ping.rtt()
+    }
+
+    /// Whether there is such a stream: neither reset nor closed both ways.
+    #[must_use]
+    pub fn contains(&self, stream: StreamId) -> bool {
+        self.look(stream).is_some()
+    }
+
+    /// Whether the SYN of a stream is not framed yet.
+    #[must_use]
+    pub fn is_opening(&self, stream: StreamId) -> bool {
+        self.look(stream).is_some_and(|stream| stream.phase == Phase::Opening)
+    }
+
+    /// Whether the peer half-closed a stream.
+    #[must_use]
+    pub fn is_remote_finished(&self, stream: StreamId) -> bool {
+        self.look(stream).is_some_and(|stream| stream.remote_fin)
+    }
+
+    /// Bytes of a stream that were written and not framed.
+    #[must_use]
+    pub fn queued(&self, stream: StreamId) -> usize {
+        self.look(stream).map_or(0, Stream::queued)
+    }
+
+    /// Bytes of all streams that were written and not framed.
+    #[must_use]
+    pub const fn queued_total(&self) -> usize {
+        self.counts.queued
+    }
+
+    /// How many bytes the peer takes on a stream now.
+    #[must_use]
+    pub fn credit(&self, stream: StreamId) -> u32 {
+        self.look(stream).map_or(0, |stream| stream.send.left())
+    }
+
+    /// Payload bytes of a stream framed so far.
+    #[must_use]
+    pub fn sent(&self, stream: StreamId) -> u64 {
+        self.look(stream).map_or(0, |stream| stream.sent)
+    }
+
+    /// How many bytes the peer may still send on a stream.
+    #[must_use]
+    pub fn receive_credit(&self, stream: StreamId) -> u32 {
+        self.look(stream).map_or(0, |stream| stream.recv.credit())
+    }
+
+    /// The receive window of a stream, in bytes.
+    #[must_use]
+    pub fn receive_window(&self, stream: StreamId) -> u32 {
+        self.look(stream).map_or(0, |stream| stream.recv.window())
+    }
+
+    /// Bytes of a stream received and not released, those of a frame under way included.
+    #[must_use]
+    pub fn unreleased(&self, stream: StreamId) -> u32 {
+        self.look(stream).map_or(0, |stream| stream.recv.unread())
+    }
+
+    /// Streams that this side opened, those that are still opening included.
+    #[must_use]
+    pub const fn local_open(&self) -> usize {
+        self.counts.local_open
+    }
+
+    /// Streams that the peer opened, those that are not accepted included.
+    #[must_use]
+    pub const fn remote_open(&self) -> usize {
+        self.counts.remote_open
+    }
+
+    /// Streams whose SYN is not framed yet.
+    #[must_use]
+    pub const fn opening(&self) -> usize {
+        self.opening.len()
+    }
+
+    /// Streams of the peer that wait to be accepted.
+    #[must_use]
+    pub const fn unaccepted(&self) -> usize {
+        self.counts.unaccepted
+    }
+
+    /// Streams of this side whose SYN was framed and not answered.
+    #[must_use]
+    pub const fn unacknowledged(&self) -> usize {
+        self.counts.unacknowledged
+    }
+
+    /// The sum of the growth of all receive windows, in bytes.
+    #[must_use]
+    pub const fn window_growth(&self) -> u64 {
+        self.grown
+    }
+
+    /// The ids of all streams, in order. It allocates and is not for the data path.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamId> {
+        let visible = self.slots.iter().filter(|(_, stream)| stream.is_visible());
+        let mut ids: Vec<_> = visible.filter_map(|(_, stream)| stream.id().map(StreamId)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn look(&self, stream: StreamId) -> Option<&Stream> {
+        let slot = self.slots.peek(stream.0)?;
+        self.slots.get(slot).filter(|stream| stream.is_visible())
+    }
+
+    pub(super) fn visible(&mut self, stream: StreamId) -> Option<u32> {
+        let slot = self.slots.find(stream.0)?;
+        self.slots.get(slot).filter(|stream| stream.is_visible()).map(|_| slot)
+    }
+
+    /// Ends the session; the peer is told, if it is not the one who said so.
+    pub(super) fn fail(&mut self, error: SessionError) -> SessionError {
+        if let Some(first) = self.failed {
+            return first;
+        }
+        self.failed = Some(error);
+        self.go_away = error.code();
+        error
+    }
+
+    /// Puts a stream on the lists that its state demands, and off the others.
+    pub(super) fn refresh(&mut self, slot: u32) {
+        match self.slots.get(slot) {
+            Some(stream) if stream.wants_control() => self.control.push_back(&mut self.slots, slot),
+            Some(_) => {
+                self.control.remove(&mut self.slots, slot);
+            }
+            None => return,
+        }
+        self.scheduler.update(&mut self.slots, slot);
+    }
+
+    /// Gives credit back for `bytes` that were consumed.
+    fn credit_back(&mut self, slot: u32, bytes: usize) {
+        let spare = self.config.window_growth_max.saturating_sub(self.grown);
+        let tune = Tune {
+            rtt: self.ping.rtt(),
+            window_max: self.config.window_max,
+            room: if self.growth { spare } else { 0 },
+        };
+        let now = self.clock.now();
+        let Some(stream) = self.slots.get_mut(slot) else { return };
+        if stream.phase == Phase::Unaccepted || !stream.takes_data() {
+            stream.recv.withhold(bytes);
+        } else {
+            let growth = stream.recv.release(bytes, now, tune);
+            self.grown = self.grown.saturating_add(growth);
+        }
+    }
+
+    /// Takes note that the peer knows a stream of ours; true if that was news.
+    pub(super) fn settle(&mut self, slot: u32) -> bool {
+        let Some(stream) = self.slots.get_mut(slot) else { return false };
+        let news = core::mem::replace(&mut stream.unacknowledged, false);
+        if news {
+            self.counts.unacknowledged = self.counts.unacknowledged.saturating_sub(1);
+        }
+        news
+    }
+
+    /// Forgets a stream whose both directions are closed. One that the peer has not acknowledged
+    /// stays hidden until it does, so that never more than the peer's backlog are under way.
+    pub(super) fn close_if_over(&mut self, slot: u32) {
+        let over = self.slots.get(slot).filter(|stream| stream.is_over() && stream.is_visible());
+        let Some(unacknowledged) = over.map(|stream| stream.unacknowledged) else { return };
+        self.hide(slot);
+        if !unacknowledged {
+            self.slots.remove(slot);
+        } else if let Some(stream) = self.slots.get_mut(slot) {
+            stream.phase = Phase::Lingering;
+        }
+    }
+
+    /// Forgets a stream at once.
+    pub(super) fn forget(&mut self, slot: u32) {
+        self.hide(slot);
+        self.settle(slot);
+        self.slots.remove(slot);
+    }
+
+    /// Resets a stream from this side: an RST is to be framed, if the peer knows the stream.
+    pub(super) fn start_reset(&mut self, slot: u32) {
+        if !self.slots.get(slot).is_some_and(Stream::is_on_wire) {
+            self.forget(slot);
+            return;
+        }
+        self.hide(slot);
+        self.settle(slot);
+        if let Some(stream) = self.slots.get_mut(slot) {
+            stream.phase = Phase::Resetting;
+            stream.drop_queue();
+        }
+        self.counts.resetting = self.counts.resetting.saturating_add(1);
+        self.control.push_back(&mut self.slots, slot);
+    }
+
+    /// Takes a stream off all lists and out of all counts but that of unacknowledged ones. The
+    /// caller changes its phase or removes it.
+    fn hide(&mut self, slot: u32) {
+        self.control.remove(&mut self.slots, slot);
+        self.opening.remove(&mut self.slots, slot);
+        self.drained.remove(&mut self.slots, slot);
+        self.scheduler.remove(&mut self.slots, slot);
+        let Some(stream) = self.slots.get(slot) else { return };
+        let counts = &mut self.counts;
+        match stream.phase {
+            Phase::Vacant | Phase::Lingering => return,
+            Phase::Resetting => {
+                counts.resetting = counts.resetting.saturating_sub(1);
+                return;
+            }
+            Phase::Unaccepted => counts.unaccepted = counts.unaccepted.saturating_sub(1),
+            Phase::Opening | Phase::Open => {}
+        }
+        let open = if stream.local { &mut counts.local_open } else { &mut counts.remote_open };
+        *open = open.saturating_sub(1);
+        counts.queued = counts.queued.saturating_sub(stream.queued());
+        self.grown = self.grown.saturating_sub(stream.recv.grown());
+    }
+}
