@@ -32,5 +32,7 @@ extern crate std;
 pub mod buffer;
 pub mod id;
 pub mod mux;
+pub mod protocol;
 pub mod seed;
 pub mod time;
+pub mod wire;

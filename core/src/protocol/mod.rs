@@ -1,0 +1,5 @@
+//! Who supports which protocol.
+
+pub mod set;
+
+pub use set::ProtocolSet;
