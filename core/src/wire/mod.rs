@@ -24,6 +24,9 @@ pub mod gzip;
 pub mod package;
 pub mod varint;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+
 pub use decode::{AssemblyBuffers, DecodeLimits, Decoder, Field, Item, PackageError, Pushed};
 pub use exchanger::{ExchangerError, ExchangerLimits, ExchangerMessage, MessageKind};
 pub use gzip::GzipError;

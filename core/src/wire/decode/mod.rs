@@ -33,6 +33,8 @@ use crate::id::PROTOCOL_ID_LEN_MAX;
 
 mod error;
 mod head;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Field, PackageError};
 use head::{Head, Whole};
@@ -77,7 +79,7 @@ pub trait AssemblyBuffers {
     fn take(&mut self, declared: usize) -> BytesMut;
 
     /// Takes back a buffer: the rest of one whose package was split off, or one that became too
-    /// small. The default frees it.
+    /// small, whose larger successor comes back later. The default frees it.
     fn give_back(&mut self, buffer: BytesMut) {
         drop(buffer);
     }
@@ -203,6 +205,12 @@ impl Decoder {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.assembly.as_ref().map_or(0, |assembly| assembly.buffer.len())
+    }
+
+    /// The memory of the package in assembly, in bytes: the capacity of its buffer.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| assembly.buffer.capacity())
     }
 
     /// The declared length in bytes of the package that the stream is in; 0 between packages and

@@ -19,6 +19,8 @@ use crate::id::{PROTOCOL_ID_LEN_MAX, PeerId, PeerIdError, ProtocolId, ProtocolId
 use crate::protocol::ProtocolSet;
 
 mod fields;
+#[cfg(test)]
+mod tests;
 
 use fields::{Fields, Value};
 

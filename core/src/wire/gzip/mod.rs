@@ -15,6 +15,9 @@ use miniz_oxide::deflate::core as deflate;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core as inflate;
 
+#[cfg(test)]
+mod tests;
+
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const DEFLATE: u8 = 8;
 const FLAG_HEADER_CRC: u8 = 2;
