@@ -32,6 +32,7 @@ extern crate std;
 pub mod buffer;
 pub mod id;
 pub mod mux;
+pub mod pool;
 pub mod protocol;
 pub mod seed;
 pub mod time;
