@@ -6,7 +6,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::send::{BorrowError, PoolConfig, PoolError, Returned, SendStreamPool, threshold};
+use super::config::PoolConfig;
+use super::send::{BorrowError, PoolError, Returned, SendStreamPool, threshold};
 use crate::time::Instant;
 
 /// What a stream is in the reference model.

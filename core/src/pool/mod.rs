@@ -3,10 +3,10 @@
 //!
 //! [`SendStreamPool`] lends the long-lived streams of one connection (spec 5.1).
 
+mod config;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod send;
 
-pub use send::{
-    BorrowError, PoolConfig, PoolConfigError, PoolCounts, PoolError, Returned, SendStreamPool,
-};
+pub use config::{CAP_MAX, PoolConfig, PoolConfigError};
+pub use send::{BorrowError, PoolCounts, PoolError, Returned, SendStreamPool};
