@@ -34,6 +34,7 @@ pub mod id;
 pub mod mux;
 pub mod pool;
 pub mod protocol;
+pub mod receive;
 pub mod seed;
 pub mod time;
 pub mod wire;
