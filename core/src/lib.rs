@@ -30,6 +30,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod buffer;
+pub mod address;
 pub mod id;
 pub mod mux;
 pub mod pool;
