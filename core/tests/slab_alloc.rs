@@ -1,4 +1,5 @@
-//! After warm-up neither kind of receive buffer allocates (property P5), counted for real.
+//! After warm-up buffers, outboxes and stream pools allocate nothing (property P5), counted for
+//! real.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -6,6 +7,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use headwater_core::buffer::{AssemblyConfig, AssemblyPool, ChunkQueue, SlabConfig, SlabSet};
+use headwater_core::id::ProtocolId;
+use headwater_core::pool::{
+    LargeMessage, Outbox, OutboxConfig, PoolConfig, Returned, SendStreamPool, SmallBatch,
+};
+use headwater_core::time::Instant;
 
 struct Counting;
 
@@ -43,7 +49,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// Runs `round` until it has warmed up, then again, and tells how often that allocated.
 fn allocations(mut round: impl FnMut()) -> usize {
-    (0..50).for_each(|_| round());
+    (0..200).for_each(|_| round());
     let before = ALLOCATIONS.get();
     (0..1000).for_each(|_| round());
     ALLOCATIONS.get() - before
@@ -109,6 +115,52 @@ fn a_queue_of_chunks() {
         (0..20).for_each(|_| queue.push(chunk.clone()));
         assert_eq!(queue.advance(1990), 1990);
         queue.clear();
+    });
+    assert_eq!(allocated, 0);
+}
+
+/// Two outboxes that change places, as between the application's tasks and a connection, while
+/// what was taken from them is still in flight.
+#[test]
+fn an_outbox_with_small_and_large_messages() {
+    let config = OutboxConfig::default();
+    let (mut shared, mut own) = (Outbox::new(config), Outbox::new(config));
+    let echo = ProtocolId::new("/echo/1.0.0").unwrap();
+    let bulk = Bytes::from(vec![0; 20_000]);
+    let mut flight: VecDeque<(SmallBatch, LargeMessage)> = VecDeque::with_capacity(8);
+    let allocated = allocations(|| {
+        for _ in 0..20 {
+            assert!(shared.push_slice(&echo, &[1; 100]).is_ok());
+            assert!(shared.push(&echo, bulk.slice(..50)).is_ok());
+        }
+        assert!(shared.push(&echo, bulk.clone()).is_ok());
+        shared.swap(&mut own);
+        flight.push_back((own.take_small().unwrap(), own.take_large().unwrap()));
+        if flight.len() > 3 {
+            flight.pop_front();
+        }
+    });
+    assert_eq!(allocated, 0);
+}
+
+#[test]
+fn a_pool_of_streams() {
+    let config = PoolConfig { init: 4, cap: 20, ..PoolConfig::default() };
+    let mut pool = SendStreamPool::new(config).unwrap();
+    pool.start(Instant::ZERO);
+    let mut lent = Vec::with_capacity(20);
+    let mut next = 0;
+    let allocated = allocations(|| {
+        for _ in 0..15 {
+            lent.extend(pool.borrow(|_| 262_144));
+            for _ in 0..pool.poll_open() {
+                next += 1;
+                assert_eq!(pool.opened(next), Ok(Returned::Kept));
+            }
+        }
+        for key in lent.drain(..) {
+            assert_eq!(pool.give_back(key), Ok(Returned::Kept));
+        }
     });
     assert_eq!(allocated, 0);
 }

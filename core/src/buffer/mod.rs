@@ -3,10 +3,13 @@
 //! Chunk queues and cursors; they know no protocol words.
 //! Memory for bytes on their way: recycled slabs, assembly buffers, queues of chunks.
 //! Nothing here knows a word of any protocol.
+pub mod append;
 pub mod assembly;
 pub mod chunks;
 pub mod out;
 pub mod slab;
+
+pub use append::AppendSlab;
 pub use assembly::{AssemblyConfig, AssemblyPool};
 pub use chunks::ChunkQueue;
 pub use slab::{BufferConfigError, SlabConfig, SlabSet};

@@ -1,0 +1,293 @@
+//! The contents of an outbox: small messages in a slab, large ones by reference, and in an
+//! ordered outbox the sequence of both.
+
+use alloc::collections::VecDeque;
+
+use bytes::{BufMut, Bytes};
+
+use super::tally::Tally;
+use crate::buffer::AppendSlab;
+use crate::id::ProtocolId;
+use crate::wire::package::{self, Walk};
+
+/// The first size of a slab of small messages, in bytes.
+const SMALL_SLAB: usize = 16 << 10;
+
+/// The first size of a slab of heads, in bytes.
+const HEAD_SLAB: usize = 1 << 10;
+
+/// How much longer the length of a payload may be than that of an empty one, in bytes.
+const MORE_DIGITS: usize = 9;
+
+/// Small messages that leave together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmallBatch {
+    /// Their encoded packages, one after another.
+    pub bytes: Bytes,
+    /// How many there are.
+    pub messages: usize,
+}
+
+impl SmallBatch {
+    /// Splits the batch of a lost connection that framed its first `framed` bytes: the messages
+    /// of which at least one byte was framed, and those that may move elsewhere.
+    #[must_use]
+    pub fn split_framed(mut self, framed: usize) -> (Self, Self) {
+        let mut begun = Self { bytes: Bytes::new(), messages: 0 };
+        if framed == 0 {
+            return (begun, self);
+        }
+        let mut end = 0;
+        for package in Walk::new(&self.bytes).take_while(|package| package.range.start < framed) {
+            end = package.range.end;
+            begun.messages = begun.messages.saturating_add(1);
+        }
+        begun.bytes = self.bytes.split_to(end.min(self.bytes.len()));
+        self.messages = self.messages.saturating_sub(begun.messages);
+        (begun, self)
+    }
+}
+
+/// A message whose payload was not copied: head, payload and tail are its package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeMessage {
+    /// The length, the protocol and the payload's length.
+    pub head: Bytes,
+    /// The payload, in the form that travels.
+    pub payload: Bytes,
+    /// The compress byte.
+    pub tail: Bytes,
+    /// The protocol.
+    pub protocol: ProtocolId,
+}
+
+impl LargeMessage {
+    /// Encoded bytes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.head.len().saturating_add(self.payload.len()).saturating_add(self.tail.len())
+    }
+}
+
+/// What leaves next, see [`Outbox::take_next`](super::Outbox::take_next).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// Small messages.
+    Small(SmallBatch),
+    /// A large message.
+    Large(LargeMessage),
+}
+
+/// Small and large messages; see the invariants of the outbox.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    /// Encoded packages, one after another.
+    small: AppendSlab,
+    small_messages: usize,
+    /// The heads of `large`, one after another.
+    heads: AppendSlab,
+    large: VecDeque<Large>,
+    /// The encoded length of `large`.
+    large_bytes: usize,
+    ordered: bool,
+    /// The sequence of arrival; empty if not `ordered`.
+    runs: VecDeque<Run>,
+}
+
+#[derive(Debug)]
+struct Large {
+    head_len: usize,
+    payload: Bytes,
+    compressed: bool,
+    protocol: ProtocolId,
+}
+
+impl Large {
+    fn encoded_len(&self) -> usize {
+        self.head_len.saturating_add(self.payload.len()).saturating_add(package::TAIL_PLAIN.len())
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    /// Neighbours in the small lane.
+    Small { bytes: usize, messages: usize },
+    /// The next of the large lane.
+    Large,
+}
+
+impl Lanes {
+    pub(super) fn new(ordered: bool) -> Self {
+        Self {
+            small: AppendSlab::new(SMALL_SLAB),
+            small_messages: 0,
+            heads: AppendSlab::new(HEAD_SLAB),
+            large: VecDeque::new(),
+            large_bytes: 0,
+            ordered,
+            runs: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.small.len().saturating_add(self.large_bytes)
+    }
+
+    pub(super) const fn small_messages(&self) -> usize {
+        self.small_messages
+    }
+
+    pub(super) fn large_messages(&self) -> usize {
+        self.large.len()
+    }
+
+    /// Adds a payload, in the form that travels, to the slab.
+    pub(super) fn push_small(&mut self, protocol: &ProtocolId, payload: &[u8], compressed: bool) {
+        let len = package::encoded_len(protocol.as_str().len(), payload.len());
+        let out = self.small.room(len);
+        package::package_head(out, protocol.as_str(), payload.len());
+        out.put_slice(payload);
+        out.put_slice(&package::tail(compressed));
+        self.count_small(len, 1);
+    }
+
+    /// Adds a payload, in the form that travels, by reference.
+    pub(super) fn push_large(&mut self, protocol: &ProtocolId, payload: Bytes, compressed: bool) {
+        let before = self.heads.len();
+        let room = package::encoded_len(protocol.as_str().len(), 0).saturating_add(MORE_DIGITS);
+        package::package_head(self.heads.room(room), protocol.as_str(), payload.len());
+        let head_len = self.heads.len().saturating_sub(before);
+        let large = Large { head_len, payload, compressed, protocol: protocol.clone() };
+        self.large_bytes = self.large_bytes.saturating_add(large.encoded_len());
+        self.large.push_back(large);
+        if self.ordered {
+            self.runs.push_back(Run::Large);
+        }
+    }
+
+    /// Adds packages that were encoded before.
+    pub(super) fn adopt_small(&mut self, batch: &SmallBatch) {
+        if batch.messages > 0 {
+            self.small.room(batch.bytes.len()).put_slice(&batch.bytes);
+            self.count_small(batch.bytes.len(), batch.messages);
+        }
+    }
+
+    /// Adds a message that was taken before.
+    pub(super) fn adopt_large(&mut self, message: LargeMessage) {
+        let compressed = message.tail[..] == package::TAIL_GZIP;
+        self.push_large(&message.protocol, message.payload, compressed);
+    }
+
+    /// Takes small messages of at most `max` bytes together, and at least one.
+    pub(super) fn take_small(&mut self, max: usize) -> Option<SmallBatch> {
+        let (all, messages) = match (self.ordered, self.runs.front()) {
+            (false, _) => (self.small.len(), self.small_messages),
+            (true, Some(Run::Small { bytes, messages })) => (*bytes, *messages),
+            (true, _) => return None,
+        };
+        if messages == 0 {
+            return None;
+        }
+        let (len, count) = if all <= max { (all, messages) } else { self.fit(max) };
+        let bytes = self.small.cut(len)?;
+        self.small_messages = self.small_messages.saturating_sub(count);
+        if let Some(Run::Small { bytes, messages }) = self.runs.front_mut() {
+            *bytes = bytes.saturating_sub(len);
+            *messages = messages.saturating_sub(count);
+            if *messages == 0 {
+                self.runs.pop_front();
+            }
+        }
+        Some(SmallBatch { bytes, messages: count })
+    }
+
+    /// Takes the first large message.
+    pub(super) fn take_large(&mut self) -> Option<LargeMessage> {
+        if self.ordered && !matches!(self.runs.front()?, Run::Large) {
+            return None;
+        }
+        let large = self.large.pop_front()?;
+        self.runs.pop_front();
+        self.large_bytes = self.large_bytes.saturating_sub(large.encoded_len());
+        let Large { head_len, payload, compressed, protocol } = large;
+        let head = self.heads.cut(head_len)?;
+        Some(LargeMessage { head, payload, tail: package::tail(compressed), protocol })
+    }
+
+    /// Keeps a sequence from now on, or no more. What is inside comes small messages first.
+    pub(super) fn set_ordered(&mut self, ordered: bool) {
+        if self.ordered == ordered {
+            return;
+        }
+        self.ordered = ordered;
+        self.runs.clear();
+        if ordered {
+            let (bytes, messages) = (self.small.len(), self.small_messages);
+            if messages > 0 {
+                self.runs.push_back(Run::Small { bytes, messages });
+            }
+            self.runs.extend(self.large.iter().map(|_| Run::Large));
+        }
+    }
+
+    pub(super) fn tally(&self, tally: &mut Tally) {
+        tally.add_small(self.small.bytes());
+        for large in &self.large {
+            tally.add(&large.protocol, 1, large.payload.len());
+        }
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.small.shrink();
+        self.heads.shrink();
+        self.large.shrink_to_fit();
+        self.runs.shrink_to_fit();
+    }
+
+    pub(super) fn assert_invariants(&self) {
+        let mut walk = Walk::new(self.small.bytes());
+        assert_eq!(walk.by_ref().count(), self.small_messages);
+        assert_eq!(walk.position(), self.small.len());
+        assert_eq!(self.large.iter().map(Large::encoded_len).sum::<usize>(), self.large_bytes);
+        assert_eq!(self.large.iter().map(|large| large.head_len).sum::<usize>(), self.heads.len());
+        let mut sums: (usize, usize, usize) = (0, 0, 0);
+        for run in &self.runs {
+            let (bytes, messages, large) = match run {
+                Run::Small { bytes, messages } => (*bytes, *messages, 0),
+                Run::Large => (0, 0, 1),
+            };
+            sums.0 = sums.0.saturating_add(bytes);
+            sums.1 = sums.1.saturating_add(messages);
+            sums.2 = sums.2.saturating_add(large);
+        }
+        let all = (self.small.len(), self.small_messages, self.large.len());
+        assert_eq!(sums, if self.ordered { all } else { (0, 0, 0) });
+    }
+
+    fn count_small(&mut self, len: usize, count: usize) {
+        self.small_messages = self.small_messages.saturating_add(count);
+        if !self.ordered {
+            return;
+        }
+        if let Some(Run::Small { bytes, messages }) = self.runs.back_mut() {
+            *bytes = bytes.saturating_add(len);
+            *messages = messages.saturating_add(count);
+        } else {
+            self.runs.push_back(Run::Small { bytes: len, messages: count });
+        }
+    }
+
+    /// The length and number of the first small messages that are at most `max` bytes together,
+    /// or of the first if that one is longer.
+    fn fit(&self, max: usize) -> (usize, usize) {
+        let mut fitting: (usize, usize) = (0, 0);
+        for package in Walk::new(self.small.bytes()) {
+            if fitting.1 > 0 && package.range.end > max {
+                break;
+            }
+            fitting = (package.range.end, fitting.1.saturating_add(1));
+        }
+        fitting
+    }
+}
