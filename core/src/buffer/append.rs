@@ -160,6 +160,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_cut_goes_along_to_the_next_slab() {
+        let mut slab = AppendSlab::new(100);
+        let mut places = Vec::new();
+        for _ in 0..4 {
+            slab.room(80).extend_from_slice(&[1; 80]);
+            let flight = slab.cut(80);
+            slab.room(10).extend_from_slice(&[2; 10]);
+            slab.room(20).extend_from_slice(&[3; 20]);
+            assert_eq!(slab.bytes(), [[2; 10], [3; 10], [3; 10]].concat());
+            places.push(slab.bytes().as_ptr());
+            slab.clear();
+            drop(flight);
+        }
+        assert_ne!(places[0], places[1]);
+        assert_eq!(places[..2], places[2..]);
+    }
+
+    #[test]
     fn no_more_than_the_bound_is_retired_and_shrink_frees_it() {
         let mut slab = AppendSlab::new(100);
         let flight: Vec<Bytes> = (0..9)

@@ -185,6 +185,15 @@ fn a_pool_without_credit_grows_to_the_cap_and_is_exhausted() {
 }
 
 #[test]
+fn a_pool_that_got_its_credit_back_does_not_grow_for_it() {
+    let mut owner = Owner::new(4, 7);
+    assert_eq!(owner.pool.borrow(|_| 0), Err(BorrowError::Pending));
+    let key = owner.pool.borrow(full).unwrap();
+    assert_eq!((owner.open(), owner.pool.give_back(key)), (0, Ok(Returned::Kept)));
+    assert_eq!(owner.open(), 0);
+}
+
+#[test]
 fn streams_are_lent_in_turn() {
     let mut owner = Owner::new(3, 4);
     let turns: Vec<u32> = (0..5)
