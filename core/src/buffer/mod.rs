@@ -1,8 +1,8 @@
-
+//! Memory for bytes on their way: recycled slabs, assembly buffers, queues of chunks, and what is
+//! gathered to be written.
 //!
-//! Chunk queues and cursors; they know no protocol words.
-//! Memory for bytes on their way: recycled slabs, assembly buffers, queues of chunks.
 //! Nothing here knows a word of any protocol.
+
 pub mod append;
 pub mod assembly;
 pub mod chunks;
