@@ -29,8 +29,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod buffer;
 pub mod address;
+pub mod buffer;
 pub mod id;
 pub mod mux;
 pub mod pool;
