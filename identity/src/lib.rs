@@ -1,1 +1,34 @@
-//! Node keys.
+//! Node keys: making, reading and writing them, and the peer id that follows.
+//!
+//! A node is who its key says (spec 1.4): [`NodeKey`] holds a private key, gives the [`PeerId`]
+//! that others know the node by, and travels as PEM. Reading accepts what usual tools write:
+//!
+//! | label | form |
+//! | --- | --- |
+//! | `PRIVATE KEY` | PKCS#8 |
+//! | `EC PRIVATE KEY` | SEC1, also behind an `EC PARAMETERS` block |
+//!
+//! Writing gives PKCS#8. Keys are of P-256; [`KeyType`] is where further types will appear.
+//!
+//! Secrets are wiped from memory when they are dropped, as far as this crate holds them, and no
+//! `Debug` text shows them.
+//!
+//! ```
+//! use headwater_identity::NodeKey;
+//!
+//! let key = NodeKey::generate()?;
+//! let again = NodeKey::from_pem(&key.to_pem()?)?;
+//! assert_eq!(key.peer_id(), again.peer_id());
+//! # Ok::<(), headwater_identity::KeyError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod file;
+mod key;
+mod pem;
+
+pub use error::{KeyError, KeyFileError, KeyFileErrorKind};
+pub use headwater_core::id::PeerId;
+pub use key::{KeyType, NodeKey};

@@ -33,7 +33,7 @@ pub enum PackageError {
     },
     /// The declared length is above the limit (spec D-1, D-2).
     PackageTooLong {
-        /// The limit, which follows from [`DecodeLimits`].
+        /// The limit, which follows from [`DecodeLimits`](super::DecodeLimits).
         limit: usize,
         /// The declared length.
         actual: u64,
