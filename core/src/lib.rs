@@ -1,4 +1,47 @@
 //! A peer-to-peer node as pure state machines.
+//!
+//! Everything that a node decides is here, and nothing that it does: no socket, no clock, no
+//! thread, no random source. A driver tells the machines what happened and carries out what they
+//! ask for. It speaks the Liquid protocol on the wire: yamux in yamux over a secure channel,
+//! packages with a length in front, an exchange of protocol lists.
+//!
+//! # The loop
+//!
+//! A driver of an [`Endpoint`](endpoint::Endpoint) owns a poll (epoll, kqueue, whatever), the
+//! sockets, and two bits for each connection: `readable` and `writable`, set by the operating
+//! system and cleared only when a read or a write would block. Its work list is what
+//! `poll_ready` gives, plus the connections whose bit meets a lent buffer or bytes to transmit.
+//! It goes round like this, and calls may come in any number before it drains:
+//!
+//! 1. Tell what happened: `handle_event`, `handle_accepted`, `handle_dialed`, `handle_eof`,
+//!    `handle_io_error`.
+//! 2. For each connection on the work list: write what `transmit` lends, confirm it with
+//!    `handle_transmitted`; read into what `recv_buf` lends, confirm it with `handle_received`.
+//!    Both within a budget, so that one connection does not starve the others.
+//! 3. Carry out each `poll_command`.
+//! 4. Hand `poll_notification` and `poll_message` to the application.
+//! 5. If the work list is empty, sleep until `next_timeout` or until the system has news.
+//! 6. If the deadline has come, `handle_timeout`.
+//!
+//! A driver that wants each connection on a task of its own takes [`Node`](node::Node) and
+//! [`Connection`](connection::Connection) apart and carries the mailboxes between them.
+//!
+//! # The rooms
+//!
+//! | room | decides |
+//! | --- | --- |
+//! | [`contract`], [`config`], [`error`] | what a driver and an application say and hear |
+//! | [`time`], [`seed`], [`id`], [`address`] | the words |
+//! | [`buffer`] | how bytes are kept: slabs, assemblies, gathered output |
+//! | [`wire`] | messages as bytes: packages, gzip, exchanger messages |
+//! | [`mux`] | streams on one carrier: yamux |
+//! | [`secure`] | the channel below, and the plain one |
+//! | [`connection`] | one link and everything on it |
+//! | [`pool`], [`receive`] | how many streams, and which one carries a message |
+//! | [`protocol`] | who supports what |
+//! | [`node`] | who we talk to |
+//! | [`endpoint`] | node and connections behind one contract |
+//! | [`message`] | received messages on their way to the application |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -31,11 +74,19 @@ extern crate std;
 
 pub mod address;
 pub mod buffer;
+pub mod config;
+pub mod connection;
+pub mod contract;
+pub mod endpoint;
+pub mod error;
 pub mod id;
+pub mod message;
 pub mod mux;
+pub mod node;
 pub mod pool;
 pub mod protocol;
 pub mod receive;
+pub mod secure;
 pub mod seed;
 pub mod time;
 pub mod wire;

@@ -81,6 +81,12 @@ impl Session {
         Ok(Received { consumed: input.len().saturating_sub(rest.len()), event })
     }
 
+    /// Whether the input ended at the end of a frame, as far as it came.
+    #[must_use]
+    pub const fn is_between_frames(&self) -> bool {
+        matches!(self.inbound, Inbound::Header { have: 0, .. })
+    }
+
     /// Reads a part of a header, or a run of a body.
     fn step(&mut self, now: Instant, rest: &mut &[u8]) -> Result<Option<Event>, SessionError> {
         match &mut self.inbound {

@@ -73,10 +73,10 @@ pub enum PushError<P> {
     Full(P),
     /// The payload is longer than a message may be.
     TooLarge {
+        /// The message.
+        payload: P,
         /// The most that is accepted, in bytes.
         limit: usize,
-        /// The payload's length, in bytes.
-        actual: usize,
     },
     /// The connection ended or ends: take the peer's present route and pick again, once.
     Moved(P),
@@ -86,7 +86,7 @@ impl<P> PushError<P> {
     fn map<Q>(self, f: impl FnOnce(P) -> Q) -> PushError<Q> {
         match self {
             Self::Full(payload) => PushError::Full(f(payload)),
-            Self::TooLarge { limit, actual } => PushError::TooLarge { limit, actual },
+            Self::TooLarge { payload, limit } => PushError::TooLarge { payload: f(payload), limit },
             Self::Moved(payload) => PushError::Moved(f(payload)),
         }
     }
@@ -96,9 +96,7 @@ impl<P> fmt::Display for PushError<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("the outbox is full"),
-            Self::TooLarge { limit, actual } => {
-                write!(f, "a message has at most {limit} bytes, this has {actual}")
-            }
+            Self::TooLarge { limit, .. } => write!(f, "a message has at most {limit} bytes"),
             Self::Moved(_) => f.write_str("the connection of this outbox ends"),
         }
     }
@@ -377,7 +375,7 @@ impl Outbox {
         if self.closed {
             Err(PushError::Moved(()))
         } else if len > message_max {
-            Err(PushError::TooLarge { limit: message_max, actual: len })
+            Err(PushError::TooLarge { payload: (), limit: message_max })
         } else if self.bytes() >= bytes_max.max(1) {
             Err(PushError::Full(()))
         } else {

@@ -70,7 +70,7 @@ fn a_full_outbox_hands_the_payload_back() {
 #[test]
 fn a_message_over_the_limit_is_refused_and_one_at_it_is_not() {
     let mut outbox = outbox(|config| config.message_max = 200);
-    let refusal = PushError::TooLarge { limit: 200, actual: 201 };
+    let refusal = PushError::TooLarge { payload: Bytes::from(std::vec![0; 201]), limit: 200 };
     assert_eq!(outbox.push(&protocol(0), std::vec![0; 201].into()), Err(refusal));
     assert!(outbox.is_empty());
     assert!(outbox.push(&protocol(0), std::vec![0; 200].into()).is_ok());

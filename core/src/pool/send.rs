@@ -179,7 +179,12 @@ impl<K: Copy + Eq> SendStreamPool<K> {
     /// Those of [`PoolConfig::validate`].
     pub fn new(config: PoolConfig) -> Result<Self, PoolConfigError> {
         config.validate()?;
-        Ok(Self {
+        Ok(Self::of(config))
+    }
+
+    /// An empty pool of sizes that are known to be valid.
+    pub(crate) fn of(config: PoolConfig) -> Self {
+        Self {
             config,
             cap: config.cap,
             ceiling: config.cap,
@@ -190,7 +195,7 @@ impl<K: Copy + Eq> SendStreamPool<K> {
             initial: 0,
             hungry: false,
             backoff: Backoff::default(),
-        })
+        }
     }
 
     /// Wants the initial streams; a second call, or one after the close, does nothing.

@@ -78,6 +78,13 @@ pub trait AssemblyBuffers {
     /// contains is cleared.
     fn take(&mut self, declared: usize) -> BytesMut;
 
+    /// Makes a package of what is in a buffer. The default takes the rest of the buffer back.
+    fn freeze(&mut self, mut buffer: BytesMut) -> Bytes {
+        let package = buffer.split().freeze();
+        self.give_back(buffer);
+        package
+    }
+
     /// Takes back a buffer: the rest of one whose package was split off, or one that became too
     /// small, whose larger successor comes back later. The default frees it.
     fn give_back(&mut self, buffer: BytesMut) {
@@ -294,8 +301,7 @@ impl Decoder {
             return Ok((None, chunk.len()));
         }
         let whole = Whole::new(assembly.head.take(), &assembly.buffer, limits)?;
-        let package = assembly.buffer.split().freeze();
-        buffers.give_back(core::mem::take(&mut assembly.buffer));
+        let package = buffers.freeze(core::mem::take(&mut assembly.buffer));
         self.next_package();
         Ok((Some(whole.assembled(package)), chunk.len()))
     }

@@ -1,0 +1,720 @@
+//! Lanes: which message travels on which send stream.
+//!
+//! Messages come from the outbox. A batch of small ones borrows one stream of the pool until its
+//! last byte is framed; so does each large one, as long as large ones use at most half of the
+//! pool. A stream that the application borrowed is a lane of its own, whose messages stay in
+//! order. What a failed stream had not begun to send goes to another; the rest is counted.
+//!
+//! Bounds: the outbox holds `outbox_max` bytes and one message, on streams stand unframed at most
+//! as much again; parcels that came back wait in `pending`, at most what the lanes held, plus
+//! what other connections of the peer left over.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use core::time::Duration;
+
+use super::mailbox::Tally;
+use crate::config::Config;
+use crate::error::{BorrowError, UndeliveredReason};
+use crate::id::ProtocolId;
+use crate::mux::{Priority, Session, StreamId};
+use crate::pool::{self, Outbox, Returned, SendStreamPool};
+use crate::time::Instant;
+use crate::wire::Walk;
+
+/// How often messages are moved from a stream that the peer reset to another one.
+const ATTEMPTS_MAX: u8 = 3;
+
+/// A lane's stream holds about this much more before the next message of the lane is taken.
+const LENT_AHEAD: usize = 64 * 1024;
+
+/// A borrowed stream of one connection; a recycled slot gets a new generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// What the holder of a borrowed stream should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneNews {
+    /// Everything given so far is framed: it takes more.
+    Wants,
+    /// The stream is gone, with what was not framed.
+    Lost(UndeliveredReason),
+}
+
+/// Messages that travel together on one stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    content: Content,
+    /// When its last byte has to be framed.
+    deadline: Instant,
+    attempts: u8,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    /// Consecutive packages.
+    Small(Bytes),
+    /// One package in three pieces.
+    Large { head: Bytes, payload: Bytes, tail: Bytes, protocol: ProtocolId },
+}
+
+impl Parcel {
+    fn from_small(bytes: Bytes, deadline: Instant) -> Self {
+        Self { content: Content::Small(bytes), deadline, attempts: 0 }
+    }
+
+    fn from_large(large: pool::LargeMessage, deadline: Instant) -> Self {
+        let pool::LargeMessage { head, payload, tail, protocol } = large;
+        Self { content: Content::Large { head, payload, tail, protocol }, deadline, attempts: 0 }
+    }
+
+    fn is_large(&self) -> bool {
+        matches!(self.content, Content::Large { .. })
+    }
+
+    fn len(&self) -> usize {
+        match &self.content {
+            Content::Small(bytes) => bytes.len(),
+            Content::Large { head, payload, tail, .. } => {
+                head.len().saturating_add(payload.len()).saturating_add(tail.len())
+            }
+        }
+    }
+
+    fn write(&self, uni: &mut Session, stream: StreamId) {
+        match &self.content {
+            Content::Small(bytes) => {
+                let _ = uni.write(stream, bytes.clone());
+            }
+            Content::Large { head, payload, tail, .. } => {
+                for piece in [head, payload, tail] {
+                    let _ = uni.write(stream, piece.clone());
+                }
+            }
+        }
+    }
+
+    /// Counts what had begun to leave when `framed` bytes had left, and gives what had not.
+    fn split(self, framed: usize, reason: UndeliveredReason, tally: &mut Tally) -> Option<Self> {
+        if framed == 0 {
+            return Some(self);
+        }
+        let Content::Small(bytes) = &self.content else {
+            self.count(reason, tally);
+            return None;
+        };
+        let mut begun = 0;
+        for package in Walk::new(bytes).take_while(|package| package.range.start < framed) {
+            let protocol = bytes.get(package.protocol).unwrap_or(&[]);
+            let protocol = core::str::from_utf8(protocol).unwrap_or("");
+            begun = package.range.end;
+            tally.add(protocol, reason, 1, package.payload.len() as u64);
+        }
+        if begun >= bytes.len() {
+            return None;
+        }
+        Some(Self { content: Content::Small(bytes.slice(begun..)), ..self })
+    }
+
+    /// Counts every message in it.
+    pub(crate) fn count(&self, reason: UndeliveredReason, tally: &mut Tally) {
+        match &self.content {
+            Content::Small(bytes) => {
+                for package in Walk::new(bytes) {
+                    let protocol = bytes.get(package.protocol).unwrap_or(&[]);
+                    let protocol = core::str::from_utf8(protocol).unwrap_or("");
+                    tally.add(protocol, reason, 1, package.payload.len() as u64);
+                }
+            }
+            Content::Large { payload, protocol, .. } => {
+                tally.add(protocol.as_str(), reason, 1, payload.len() as u64);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Lane {
+    stream: StreamId,
+    parcels: VecDeque<Parcel>,
+    /// Bytes of `parcels`; what the session still has queued of them is not framed yet.
+    len: usize,
+    deadline: Instant,
+    lent: Option<Lent>,
+}
+
+/// The application's side of a borrowed stream.
+#[derive(Debug)]
+struct Lent {
+    outbox: Outbox,
+    returning: bool,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    lane: Option<Lane>,
+}
+
+/// The send streams of one connection and what travels on them.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    pool: SendStreamPool<StreamId>,
+    outbox: Outbox,
+    outbox_deadline: Instant,
+    pending: VecDeque<Parcel>,
+    /// Framed as a whole, but not yet taken by the carrier as far as the position in the output
+    /// tells. Bound: `output_max` bytes and one parcel.
+    handed: VecDeque<(u64, Parcel)>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Which slot a stream's lane is in; as many entries as lanes.
+    by_stream: Vec<(StreamId, u32)>,
+    /// Deadlines in their order; those of lanes that are done are passed over.
+    deadlines: VecDeque<(Instant, LaneId)>,
+    /// Opened, their SYN not framed yet, oldest first.
+    opening: VecDeque<StreamId>,
+    unframed: usize,
+    unframed_max: usize,
+    large: usize,
+    news: VecDeque<(LaneId, LaneNews)>,
+    send_deadline: Duration,
+    /// Emptied deques of finished lanes, so that a new lane allocates nothing.
+    spare: Vec<VecDeque<Parcel>>,
+    pub(super) undelivered: Tally,
+}
+
+impl Lanes {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            pool: pool_of(config),
+            outbox: Outbox::new(outbox_config(config)),
+            outbox_deadline: Instant::MAX,
+            pending: VecDeque::new(),
+            handed: VecDeque::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_stream: Vec::new(),
+            deadlines: VecDeque::new(),
+            opening: VecDeque::new(),
+            unframed: 0,
+            unframed_max: config.outbox_max,
+            large: 0,
+            news: VecDeque::new(),
+            send_deadline: config.send_deadline,
+            spare: Vec::new(),
+            undelivered: Tally::default(),
+        }
+    }
+
+    pub(super) fn start(&mut self, now: Instant) {
+        self.pool.start(now);
+    }
+
+    pub(super) fn wants_messages(&self) -> bool {
+        self.outbox.is_empty() && self.pending.is_empty()
+    }
+
+    pub(super) fn handle_messages(&mut self, now: Instant, outbox: &mut Outbox) {
+        if self.outbox.is_empty() {
+            self.outbox.swap(outbox);
+            self.outbox_deadline = now.after(self.send_deadline);
+        }
+    }
+
+    pub(super) fn adopt(&mut self, parcels: Vec<Parcel>) {
+        self.pending.extend(parcels);
+    }
+
+    pub(super) fn load(&self) -> pool::Load {
+        let counts = self.pool.counts();
+        pool::Load {
+            queued_bytes: self.unframed.saturating_add(self.outbox.bytes()),
+            idle_streams: counts.idle,
+            current: counts.current,
+            max: counts.max,
+        }
+    }
+
+    /// Whether everything accepted is framed.
+    pub(super) fn is_drained(&self) -> bool {
+        let lent_empty = |slot: &Slot| {
+            let lent = slot.lane.as_ref().and_then(|lane| lane.lent.as_ref());
+            lent.is_none_or(|lent| lent.outbox.is_empty())
+        };
+        self.unframed == 0
+            && self.outbox.is_empty()
+            && self.pending.is_empty()
+            && self.slots.iter().all(lent_empty)
+    }
+
+    /// Whether messages wait for a stream.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.pending.is_empty() || !self.outbox.is_empty()
+    }
+
+    /// Brings streams and messages together, as far as both are there.
+    pub(super) fn pump(&mut self, now: Instant, uni: &mut Session) {
+        self.open_streams(now, uni);
+        while self.unframed < self.unframed_max {
+            if !self.place_next(now, uni) {
+                break;
+            }
+        }
+        self.open_streams(now, uni);
+    }
+
+    fn open_streams(&mut self, now: Instant, uni: &mut Session) {
+        for _ in 0..self.pool.poll_open() {
+            match uni.open(now, Priority::Normal) {
+                Ok(stream) => {
+                    // Its opener only writes (spec 1.7).
+                    uni.close_read(stream);
+                    self.opening.push_back(stream);
+                }
+                Err(_) => {
+                    let _known = self.pool.open_failed(now);
+                }
+            }
+        }
+        while let Some(stream) = self.opening.front().copied() {
+            if uni.is_opening(stream) {
+                break;
+            }
+            self.opening.pop_front();
+            if self.pool.opened(stream) == Ok(Returned::Close) {
+                uni.finish(stream);
+            }
+        }
+    }
+
+    /// Puts the next parcel on a stream; false if there is none, or no stream for it.
+    fn place_next(&mut self, now: Instant, uni: &mut Session) -> bool {
+        if let Some(parcel) = self.pending.front() {
+            let large = parcel.is_large();
+            let Some(stream) = self.borrow(uni, large) else { return false };
+            if let Some(parcel) = self.pending.pop_front() {
+                self.assign(uni, stream, parcel);
+            }
+            return true;
+        }
+        let deadline = self.outbox_deadline.min(now.after(self.send_deadline));
+        if self.outbox.small_messages() > 0 {
+            if let Some(stream) = self.borrow(uni, false) {
+                match self.outbox.take_small() {
+                    Some(batch) => {
+                        self.assign(uni, stream, Parcel::from_small(batch.bytes, deadline));
+                    }
+                    None => self.give_stream_back(uni, stream),
+                }
+                return true;
+            }
+        }
+        if self.outbox.large_messages() > 0 {
+            if let Some(stream) = self.borrow(uni, true) {
+                match self.outbox.take_large() {
+                    Some(large) => self.assign(uni, stream, Parcel::from_large(large, deadline)),
+                    None => self.give_stream_back(uni, stream),
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn borrow(&mut self, uni: &Session, large: bool) -> Option<StreamId> {
+        // Large messages leave half of the pool to small ones.
+        if large && self.large >= (self.pool.current() / 2).max(1) {
+            return None;
+        }
+        self.pool.borrow(|stream| uni.credit(*stream)).ok()
+    }
+
+    fn assign(&mut self, uni: &mut Session, stream: StreamId, parcel: Parcel) {
+        let large = parcel.is_large();
+        uni.set_priority(stream, if large { Priority::Bulk } else { Priority::Normal });
+        self.large = self.large.saturating_add(usize::from(large));
+        let deadline = parcel.deadline;
+        let id = self.insert(stream, None);
+        self.load_lane(uni, id, parcel);
+        self.deadlines.push_back((deadline, id));
+    }
+
+    fn insert(&mut self, stream: StreamId, lent: Option<Lent>) -> LaneId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        });
+        let parcels = self.spare.pop().unwrap_or_default();
+        let mut generation = 0;
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            generation = slot.generation;
+            slot.lane = Some(Lane { stream, parcels, len: 0, deadline: Instant::MAX, lent });
+        }
+        self.by_stream.push((stream, index));
+        LaneId { index, generation }
+    }
+
+    fn load_lane(&mut self, uni: &mut Session, id: LaneId, parcel: Parcel) {
+        let Some(lane) = lane_mut(&mut self.slots, id) else { return };
+        parcel.write(uni, lane.stream);
+        lane.deadline = lane.deadline.min(parcel.deadline);
+        lane.len = lane.len.saturating_add(parcel.len());
+        self.unframed = self.unframed.saturating_add(parcel.len());
+        lane.parcels.push_back(parcel);
+    }
+
+    fn give_stream_back(&mut self, uni: &mut Session, stream: StreamId) {
+        if self.pool.give_back(stream) != Ok(Returned::Kept) {
+            uni.finish(stream);
+        }
+    }
+
+    /// The carrier has taken the output up to `position`.
+    pub(super) fn transmitted(&mut self, position: u64) {
+        while self.handed.front().is_some_and(|(end, _)| *end <= position) {
+            self.handed.pop_front();
+        }
+    }
+
+    /// The last byte that was queued on a stream is framed; the output ends at `position`.
+    pub(super) fn drained(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+        position: u64,
+    ) {
+        let Some(id) = self.lane_of(stream) else { return };
+        let Some(slot) = self.slots.get_mut(id.index as usize) else { return };
+        let Some(lane) = &mut slot.lane else { return };
+        self.unframed = self.unframed.saturating_sub(lane.len);
+        lane.len = 0;
+        lane.deadline = Instant::MAX;
+        let large = lane.parcels.iter().any(Parcel::is_large);
+        self.handed.extend(lane.parcels.drain(..).map(|parcel| (position, parcel)));
+        if lane.lent.is_some() {
+            self.feed_lent(now, uni, id);
+        } else {
+            self.large = self.large.saturating_sub(usize::from(large));
+            self.remove(id);
+            self.give_stream_back(uni, stream);
+        }
+        self.pass_over_deadlines();
+    }
+
+    fn lane_of(&self, stream: StreamId) -> Option<LaneId> {
+        let (_, index) = self.by_stream.iter().find(|(other, _)| *other == stream)?;
+        let generation = self.slots.get(*index as usize)?.generation;
+        Some(LaneId { index: *index, generation })
+    }
+
+    fn remove(&mut self, id: LaneId) -> Option<Lane> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        let mut lane = slot.lane.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.index);
+        self.by_stream.retain(|(stream, _)| *stream != lane.stream);
+        let mut parcels = core::mem::take(&mut lane.parcels);
+        parcels.clear();
+        self.spare.push(parcels);
+        Some(lane)
+    }
+
+    fn pass_over_deadlines(&mut self) {
+        while let Some((deadline, id)) = self.deadlines.front().copied() {
+            match lane_mut(&mut self.slots, id) {
+                Some(lane) if lane.deadline <= deadline => break,
+                _ => self.deadlines.pop_front(),
+            };
+        }
+    }
+
+    /// A stream failed: what had not begun to leave goes to another one, the rest is counted.
+    fn fail(&mut self, id: LaneId, unsent: usize, reason: UndeliveredReason, retry: bool) {
+        let Some(lane) = lane_mut(&mut self.slots, id) else { return };
+        let mut framed = lane.len.saturating_sub(unsent);
+        let mut parcels = core::mem::take(&mut lane.parcels);
+        self.unframed = self.unframed.saturating_sub(lane.len);
+        lane.len = 0;
+        let lent = self.remove(id).and_then(|lane| lane.lent);
+        for parcel in parcels.drain(..) {
+            self.large = if lent.is_none() && parcel.is_large() {
+                self.large.saturating_sub(1)
+            } else {
+                self.large
+            };
+            let len = parcel.len();
+            let rest = parcel.split(framed.min(len), reason, &mut self.undelivered);
+            framed = framed.saturating_sub(len);
+            let Some(mut rest) = rest else { continue };
+            rest.attempts = rest.attempts.saturating_add(1);
+            // Order holds on a borrowed stream only: its messages go nowhere else.
+            if retry && lent.is_none() && rest.attempts < ATTEMPTS_MAX {
+                self.pending.push_back(rest);
+            } else {
+                rest.count(reason, &mut self.undelivered);
+            }
+        }
+        if let Some(mut lent) = lent {
+            self.count_outbox(&mut lent.outbox, reason);
+            self.news.push_back((id, LaneNews::Lost(reason)));
+        }
+        self.pass_over_deadlines();
+    }
+
+    fn count_outbox(&mut self, outbox: &mut Outbox, reason: UndeliveredReason) {
+        while let Some(item) = outbox.take_next() {
+            parcel_of(item, Instant::MAX).count(reason, &mut self.undelivered);
+        }
+    }
+
+    /// The peer reset one of our streams, of whose bytes `unsent` were not framed.
+    pub(super) fn stream_reset(&mut self, now: Instant, stream: StreamId, unsent: usize) {
+        let _known = self.pool.refused(now, stream);
+        self.opening.retain(|opening| *opening != stream);
+        if let Some(id) = self.lane_of(stream) {
+            self.fail(id, unsent, UndeliveredReason::StreamReset, true);
+        }
+    }
+
+    /// When the next message has to be framed, or the pool may open again.
+    pub(super) fn send_timeout(&self) -> Option<Instant> {
+        let outbox = (!self.outbox.is_empty()).then_some(self.outbox_deadline);
+        let pending = self.pending.front().map(|parcel| parcel.deadline);
+        let lanes = self.deadlines.front().map(|(deadline, _)| *deadline);
+        [outbox, pending, lanes].into_iter().flatten().min()
+    }
+
+    pub(super) fn pool_timeout(&self) -> Option<Instant> {
+        self.pool.next_timeout()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, uni: &mut Session) {
+        self.pool.handle_timeout(now);
+        while let Some((deadline, id)) = self.deadlines.front().copied() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop_front();
+            let Some(lane) = lane_mut(&mut self.slots, id) else { continue };
+            if lane.deadline > now {
+                continue;
+            }
+            // The peer does not take it: the stream is reset and dropped (D-33).
+            let stream = lane.stream;
+            let unsent = uni.queued(stream);
+            uni.reset(stream);
+            let _known = self.pool.drop_stream(stream);
+            self.fail(id, unsent, UndeliveredReason::Deadline, false);
+        }
+        while self.pending.front().is_some_and(|parcel| parcel.deadline <= now) {
+            if let Some(parcel) = self.pending.pop_front() {
+                parcel.count(UndeliveredReason::Deadline, &mut self.undelivered);
+            }
+        }
+        if !self.outbox.is_empty() && self.outbox_deadline <= now {
+            while let Some(item) = self.outbox.take_next() {
+                let late = parcel_of(item, now);
+                late.count(UndeliveredReason::Deadline, &mut self.undelivered);
+            }
+        }
+    }
+
+    /// The connection has ended: counts what had begun to leave and gives the rest.
+    pub(super) fn close(&mut self, uni: &Session) -> Vec<Parcel> {
+        let reason = UndeliveredReason::ConnectionLost;
+        for (_, parcel) in self.handed.drain(..) {
+            parcel.count(reason, &mut self.undelivered);
+        }
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let id = LaneId {
+                index: u32::try_from(index).unwrap_or(u32::MAX),
+                generation: slot.generation,
+            };
+            if let Some(lane) = &slot.lane {
+                let unsent = uni.queued(lane.stream);
+                self.fail(id, unsent, reason, true);
+            }
+        }
+        let mut leftover: Vec<Parcel> = self.pending.drain(..).collect();
+        while let Some(item) = self.outbox.take_next() {
+            leftover.push(parcel_of(item, self.outbox_deadline));
+        }
+        self.pool.close().for_each(drop);
+        self.outbox.close();
+        leftover
+    }
+
+    // Borrowed streams.
+
+    pub(super) fn lend(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        outbox: Outbox,
+    ) -> Result<LaneId, BorrowError> {
+        let borrowed = self.pool.borrow(|stream| uni.credit(*stream));
+        self.open_streams(now, uni);
+        let stream = borrowed.map_err(|error| match error {
+            pool::BorrowError::Closed => BorrowError::Closed,
+            pool::BorrowError::Exhausted => BorrowError::Exhausted,
+            _ => BorrowError::Pending,
+        })?;
+        uni.set_priority(stream, Priority::Normal);
+        Ok(self.insert(stream, Some(Lent { outbox, returning: false })))
+    }
+
+    pub(super) fn lane_wants(&self, id: LaneId) -> bool {
+        let slot =
+            self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation);
+        let lent = slot.and_then(|slot| slot.lane.as_ref()).and_then(|lane| lane.lent.as_ref());
+        lent.is_some_and(|lent| lent.outbox.is_empty() && !lent.returning)
+    }
+
+    pub(super) fn handle_lane_messages(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        id: LaneId,
+        outbox: &mut Outbox,
+    ) {
+        let lane = lane_mut(&mut self.slots, id);
+        match lane.and_then(|lane| lane.lent.as_mut()) {
+            Some(lent) if lent.outbox.is_empty() => {
+                lent.outbox.swap(outbox);
+                self.feed_lent(now, uni, id);
+            }
+            Some(_) => {}
+            // The lane is gone, and nobody else may carry on its order.
+            None => self.count_outbox(outbox, UndeliveredReason::ConnectionLost),
+        }
+    }
+
+    pub(super) fn append_lane_messages(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        id: LaneId,
+        outbox: &mut Outbox,
+    ) {
+        let lane = lane_mut(&mut self.slots, id);
+        match lane.and_then(|lane| lane.lent.as_mut()) {
+            Some(lent) => {
+                let _open = lent.outbox.merge(outbox);
+                self.feed_lent(now, uni, id);
+            }
+            None => self.count_outbox(outbox, UndeliveredReason::ConnectionLost),
+        }
+    }
+
+    /// Gives the stream of a lane more to send, and says when the lane wants more.
+    fn feed_lent(&mut self, now: Instant, uni: &mut Session, id: LaneId) {
+        let deadline = now.after(self.send_deadline);
+        let mut took = false;
+        loop {
+            let Some(lane) = lane_mut(&mut self.slots, id) else { return };
+            let Some(lent) = &mut lane.lent else { return };
+            if lane.len >= LENT_AHEAD {
+                break;
+            }
+            let Some(item) = lent.outbox.take_next() else { break };
+            took = true;
+            self.load_lane(uni, id, parcel_of(item, deadline));
+        }
+        if took {
+            self.deadlines.push_back((deadline, id));
+        }
+        let Some(lane) = lane_mut(&mut self.slots, id) else { return };
+        let stream = lane.stream;
+        let Some(lent) = &lane.lent else { return };
+        if !lent.outbox.is_empty() {
+            return;
+        }
+        if !lent.returning {
+            self.tell(id, LaneNews::Wants);
+        } else if lane.len == 0 {
+            self.remove(id);
+            self.give_stream_back(uni, stream);
+        }
+    }
+
+    /// Bound: one `Wants` for each lane, and one `Lost` for each that is gone.
+    fn tell(&mut self, id: LaneId, news: LaneNews) {
+        if !self.news.contains(&(id, news)) {
+            self.news.push_back((id, news));
+        }
+    }
+
+    pub(super) fn give_back(&mut self, now: Instant, uni: &mut Session, id: LaneId) {
+        self.news.retain(|(lane, _)| *lane != id);
+        if let Some(lent) = lane_mut(&mut self.slots, id).and_then(|lane| lane.lent.as_mut()) {
+            lent.returning = true;
+            self.feed_lent(now, uni, id);
+        }
+    }
+
+    pub(super) fn poll_news(&mut self) -> Option<(LaneId, LaneNews)> {
+        self.news.pop_front()
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// Checks that streams and lanes balance (P7).
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_invariants(&self) {
+        self.pool.assert_invariants();
+        let lanes = self.slots.iter().filter(|slot| slot.lane.is_some()).count();
+        assert_eq!(lanes, self.pool.counts().lent);
+        assert_eq!(lanes, self.by_stream.len());
+        assert_eq!(lanes.saturating_add(self.free.len()), self.slots.len());
+        assert_eq!(self.opening.len(), self.pool.counts().opening);
+        let unframed: usize =
+            self.slots.iter().filter_map(|s| s.lane.as_ref()).map(|l| l.len).sum();
+        assert_eq!(unframed, self.unframed);
+    }
+}
+
+fn lane_mut(slots: &mut [Slot], id: LaneId) -> Option<&mut Lane> {
+    let slot = slots.get_mut(id.index as usize)?;
+    if slot.generation == id.generation { slot.lane.as_mut() } else { None }
+}
+
+pub(super) fn parcel_of(item: pool::Item, deadline: Instant) -> Parcel {
+    match item {
+        pool::Item::Small(batch) => Parcel::from_small(batch.bytes, deadline),
+        pool::Item::Large(large) => Parcel::from_large(large, deadline),
+    }
+}
+
+/// The limits of an outbox whose messages travel on a connection of this configuration.
+pub(super) fn outbox_config(config: &Config) -> pool::OutboxConfig {
+    pool::OutboxConfig {
+        bytes_max: config.outbox_max,
+        message_max: config.message_max,
+        share_min: config.large_min,
+        compress: config.compress,
+        ordered: false,
+    }
+}
+
+fn pool_of(config: &Config) -> SendStreamPool<StreamId> {
+    let sizes = pool::PoolConfig {
+        init: config.send_streams_initial,
+        cap: config.send_pool_max(),
+        ..pool::PoolConfig::default()
+    };
+    // A validated configuration has sizes that a pool takes.
+    SendStreamPool::of(sizes)
+}

@@ -1,0 +1,415 @@
+//! The phases of a connection, its deadlines, and its end.
+
+use alloc::boxed::Box;
+
+use super::mailbox::Closed;
+use super::{Connection, Parcel, ToConnection, Verdict};
+use crate::contract::{Deadline, Direction, IoCause, LinkCommand, TimerKind};
+use crate::error::{CloseReason, UndeliveredReason};
+use crate::mux::{self, Priority};
+use crate::pool::Outbox;
+use crate::secure::SecureChannel;
+use crate::time::Instant;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The identity is not proven yet.
+    Handshake,
+    /// Node has to say whether the proven peer is welcome.
+    AwaitProven,
+    /// The outer streams open and the protocols are exchanged.
+    Exchange,
+    /// Node has to say whether the connection goes live.
+    AwaitLive,
+    /// Messages travel.
+    Live,
+    /// What was accepted leaves; nothing more is accepted.
+    Draining(CloseReason),
+    /// Our end is on its way; the other side is heard out.
+    Ending(CloseReason),
+}
+
+impl Phase {
+    /// Whether Node's verdict is due, and nothing is demultiplexed until it comes.
+    pub(super) const fn is_gated(&self) -> bool {
+        matches!(self, Self::AwaitProven | Self::AwaitLive)
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self, Self::Live | Self::Draining(_))
+    }
+
+    pub(super) const fn is_closing(&self) -> bool {
+        matches!(self, Self::Draining(_) | Self::Ending(_))
+    }
+
+    pub(super) const fn is_ending(&self) -> bool {
+        matches!(self, Self::Ending(_))
+    }
+}
+
+/// What has to be done with the link, one thing at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Link {
+    #[default]
+    Open,
+    /// Half-close it once the output has left.
+    FinishDue,
+    Finished,
+    CloseDue,
+    AbortDue,
+    Closed,
+}
+
+impl Link {
+    pub(super) const fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    pub(super) const fn poll(&mut self, flushed: bool) -> Option<LinkCommand> {
+        let (next, command) = match self {
+            Self::FinishDue if flushed => (Self::Finished, LinkCommand::Finish),
+            Self::CloseDue => (Self::Closed, LinkCommand::Close),
+            Self::AbortDue => (Self::Closed, LinkCommand::Abort),
+            _ => return None,
+        };
+        *self = next;
+        Some(command)
+    }
+}
+
+impl<C: SecureChannel> Connection<C> {
+    pub(super) const fn is_gated(&self) -> bool {
+        self.phase.is_gated()
+    }
+
+    pub(super) fn on_proven(&mut self, now: Instant) {
+        self.phase = Phase::AwaitProven;
+        self.phase_deadline = Some(now.after(self.setup.config.exchange_deadline));
+        self.report.proven = self.channel.peer();
+        if let Some(peer) = self.channel.peer() {
+            self.receiver.set_peer(peer);
+        }
+    }
+
+    pub(super) fn on_order(&mut self, now: Instant, order: ToConnection) {
+        if let Some(ours) = order.ours {
+            self.receiver.set_ours(ours.clone());
+            self.exchange.set_ours(ours);
+        }
+        if let Some(version) = order.push {
+            self.exchange.push(version);
+        }
+        if let Some(streams) = order.streams_granted {
+            self.receiver.leased(streams);
+        }
+        if let Some(verdict) = order.proven_verdict {
+            self.on_proven_verdict(now, verdict);
+        }
+        if let Some(verdict) = order.live_verdict {
+            self.on_live_verdict(now, verdict);
+        }
+        if !order.adopt.is_empty() {
+            self.adopt(order.adopt);
+        }
+        if let Some(reason) = order.close {
+            self.close(now, reason);
+        }
+        self.pump(now);
+    }
+
+    fn on_proven_verdict(&mut self, now: Instant, verdict: Verdict) {
+        if self.phase != Phase::AwaitProven {
+            return;
+        }
+        match verdict {
+            Verdict::Refuse(refusal) => self.fail(now, CloseReason::Refused(refusal)),
+            Verdict::Proceed { exchange } => {
+                self.phase = Phase::Exchange;
+                if self.setup.direction == Direction::Outbound {
+                    self.uni_stream = self.outer.open(now, Priority::Normal).ok();
+                    self.bi_stream = self.outer.open(now, Priority::High).ok();
+                }
+                self.start_exchange(now, exchange);
+                self.check_established();
+            }
+        }
+    }
+
+    /// Goes on once both outer streams are open and the exchange is done or not wanted.
+    pub(super) fn check_established(&mut self) {
+        let open = self.uni_stream.is_some() && self.bi_stream.is_some();
+        if self.phase != Phase::Exchange || !open || !self.exchange.done {
+            return;
+        }
+        self.phase = Phase::AwaitLive;
+        if self.report.exchanged.is_none() {
+            self.report.ready = true;
+        }
+    }
+
+    fn on_live_verdict(&mut self, now: Instant, verdict: Verdict) {
+        if self.phase != Phase::AwaitLive {
+            return;
+        }
+        match verdict {
+            Verdict::Refuse(refusal) => self.fail(now, CloseReason::Refused(refusal)),
+            Verdict::Proceed { .. } => {
+                self.phase = Phase::Live;
+                self.phase_deadline = None;
+                self.lanes.start(now);
+                self.pump_due = true;
+                let Self { receiver, uni, .. } = self;
+                let done =
+                    receiver.go_live(now, uni).and_then(|()| receiver.decode_backlogs(now, uni));
+                self.poll_lease();
+                self.on_exchanger_messages();
+                self.check_offences(now, done);
+            }
+        }
+    }
+
+    /// Tells Node once each time that one more connection begins to be of help.
+    pub(super) fn watch_load(&mut self) {
+        let load = self.lanes.load();
+        let hot = load.is_hot();
+        if hot && !self.hot {
+            self.report.load = Some(load);
+        }
+        self.hot = hot;
+    }
+
+    fn adopt(&mut self, parcels: alloc::vec::Vec<Parcel>) {
+        if self.phase.is_ending() {
+            for parcel in parcels {
+                parcel.count(UndeliveredReason::ConnectionLost, &mut self.lanes.undelivered);
+            }
+        } else {
+            self.lanes.adopt(parcels);
+            self.pump_due = true;
+        }
+    }
+
+    /// Messages handed over too late for this connection.
+    pub(super) fn return_messages(&mut self, outbox: &mut Outbox) {
+        let deadline = self.clock.now().after(self.setup.config.send_deadline);
+        while let Some(item) = outbox.take_next() {
+            let parcel = super::lanes::parcel_of(item, deadline);
+            match (&self.phase, &mut self.report.closed) {
+                (Phase::Draining(_), _) => self.lanes.adopt(alloc::vec![parcel]),
+                (_, Some(closed)) => closed.leftover.push(parcel),
+                _ if self.reported => {
+                    parcel.count(UndeliveredReason::ConnectionLost, &mut self.lanes.undelivered);
+                }
+                _ => self.late.push(parcel),
+            }
+        }
+        self.pump_due = true;
+    }
+
+    /// Closes in order: what was accepted leaves first.
+    fn close(&mut self, now: Instant, reason: CloseReason) {
+        match &self.phase {
+            Phase::Draining(_) | Phase::Ending(_) => {}
+            Phase::Live => {
+                self.phase = Phase::Draining(reason);
+                self.phase_deadline = Some(now.after(self.setup.config.close_deadline));
+                self.pump_due = true;
+                self.channel_dirty = true;
+            }
+            _ => self.fail(now, reason),
+        }
+    }
+
+    pub(super) fn drain_is_over(&self) -> bool {
+        matches!(self.phase, Phase::Draining(_)) && self.lanes.is_drained()
+    }
+
+    /// Everything accepted is framed: closes bi, then uni, then the link (spec 1.7).
+    pub(super) fn end(&mut self, now: Instant) {
+        let Phase::Draining(reason) = self.phase.clone() else { return };
+        self.enter_ending(now, reason);
+    }
+
+    /// Ends at once, for a reason that leaves nothing to wait for.
+    pub(super) fn fail(&mut self, now: Instant, reason: CloseReason) {
+        if self.phase.is_ending() {
+            return;
+        }
+        self.enter_ending(now, reason);
+        if !self.channel.is_transparent() || self.channel.peer().is_none() {
+            self.channel.close();
+        }
+        self.channel_dirty = true;
+        self.report_closed();
+    }
+
+    /// Ends without a word to the other side.
+    pub(super) fn abort(&mut self, now: Instant, reason: CloseReason) {
+        self.fail(now, reason);
+        self.report_closed();
+        if !self.link.is_closed() {
+            self.link = Link::AbortDue;
+        }
+        self.phase_deadline = Some(now.after(self.setup.config.close_deadline));
+    }
+
+    fn enter_ending(&mut self, now: Instant, reason: CloseReason) {
+        self.phase = Phase::Ending(reason);
+        self.phase_deadline = Some(now.after(self.setup.config.close_deadline));
+        for stream in [self.bi_stream, self.uni_stream].into_iter().flatten() {
+            self.outer.finish(stream);
+        }
+        self.link = Link::FinishDue;
+        self.progress_at = None;
+        self.memory_at = None;
+    }
+
+    /// Tells Node, once, how it ended.
+    pub(super) fn report_closed(&mut self) {
+        let Phase::Ending(reason) = &self.phase else { return };
+        if core::mem::replace(&mut self.reported, true) {
+            return;
+        }
+        let reason = reason.clone();
+        let mut leftover = self.lanes.close(&self.uni);
+        leftover.append(&mut self.late);
+        self.report.closed = Some(Box::new(Closed { reason, leftover }));
+    }
+
+    pub(super) fn on_link_command(&mut self, command: Option<LinkCommand>) -> Option<LinkCommand> {
+        if command == Some(LinkCommand::Finish) {
+            self.report_closed();
+            if self.inbound.eof {
+                self.link = Link::CloseDue;
+            }
+        }
+        if self.link.is_closed() {
+            // What the application has not taken waits a little longer.
+            let linger = self.clock.now().after(self.setup.config.close_deadline);
+            self.phase_deadline = Some(linger);
+            self.inbound.discard();
+        }
+        command
+    }
+
+    pub(super) fn on_eof(&mut self, now: Instant) {
+        if let Err(error) = self.channel.handle_eof() {
+            self.truncated.get_or_insert(error);
+        }
+        self.inbound.eof = true;
+        if !self.is_gated() {
+            self.pump(now);
+        }
+    }
+
+    /// The other side has ended, and everything it sent is demultiplexed.
+    pub(super) fn on_last_byte(&mut self, now: Instant) {
+        let reason = match self.truncated.take() {
+            Some(error) => CloseReason::Channel(error),
+            None if self.outer.is_between_frames() => CloseReason::RemoteClosed,
+            None => CloseReason::Truncated,
+        };
+        self.fail(now, reason);
+        if self.link == Link::Finished {
+            self.link = Link::CloseDue;
+        }
+    }
+
+    pub(super) fn on_io_error(&mut self, now: Instant, cause: IoCause) {
+        // Once our end was on its way, how the other side lets go does not matter.
+        let reason = match &self.phase {
+            Phase::Draining(reason) => reason.clone(),
+            _ => CloseReason::Io(cause),
+        };
+        self.abort(now, reason);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let at = |at: Option<Instant>, why| at.map(|at| Deadline { at, why });
+        let why = match self.phase {
+            Phase::Handshake => TimerKind::Handshake,
+            Phase::AwaitProven | Phase::Exchange | Phase::AwaitLive => TimerKind::Exchange,
+            _ => TimerKind::Close,
+        };
+        let phase = at(self.phase_deadline, why);
+        if self.phase.is_ending() {
+            return phase;
+        }
+        let outer = self.outer.next_timeout().map(|(at, why)| Deadline { at, why: timer(why) });
+        [
+            at(self.carrier_deadline, TimerKind::Send),
+            at(self.lanes.send_timeout(), TimerKind::Send),
+            at(self.lanes.pool_timeout(), TimerKind::Expand),
+            at(self.progress_at, TimerKind::Progress),
+            at(self.memory_at, TimerKind::Memory),
+            outer.filter(|_| self.phase.is_live()),
+        ]
+        .into_iter()
+        .fold(phase, Deadline::earlier)
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Instant) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.phase_deadline) {
+            return self.on_phase_deadline(now);
+        }
+        if self.phase.is_ending() {
+            return;
+        }
+        if due(self.carrier_deadline) {
+            return self.abort(now, CloseReason::Deadline(TimerKind::Send));
+        }
+        self.lanes.handle_timeout(now, &mut self.uni);
+        self.pump_due |= self.lanes.has_waiting();
+        if due(self.progress_at) {
+            let config = self.setup.config.clone();
+            let assembling = self.receiver.is_assembling();
+            self.progress_at = assembling.then(|| now.after(config.progress_interval));
+            let done = self.receiver.check_progress(now, &mut self.uni, config.progress_min);
+            self.check_offences(now, done);
+        }
+        if due(self.memory_at) {
+            self.memory_at = None;
+            self.pump(now);
+        }
+        if self.phase.is_live() {
+            self.on_keep_alive(now);
+        }
+    }
+
+    fn on_keep_alive(&mut self, now: Instant) {
+        let due = self.outer.next_timeout().filter(|(at, _)| *at <= now);
+        if due.is_some_and(|(_, why)| timer(why) == TimerKind::KeepAlive) {
+            // Silence: the buffers are for somebody else.
+            self.inbound.shrink();
+            self.receiver.shrink();
+            self.framed.shrink();
+        }
+        if self.outer.handle_timeout(now).is_err() {
+            self.abort(now, CloseReason::Deadline(TimerKind::Pong));
+        }
+    }
+
+    fn on_phase_deadline(&mut self, now: Instant) {
+        if self.link.is_closed() {
+            // Nobody took what was left.
+            self.phase_deadline = None;
+            self.receiver.discard();
+            return;
+        }
+        let reason = match &self.phase {
+            Phase::Draining(reason) | Phase::Ending(reason) => reason.clone(),
+            Phase::Handshake => CloseReason::Deadline(TimerKind::Handshake),
+            _ => CloseReason::Deadline(TimerKind::Exchange),
+        };
+        self.abort(now, reason);
+    }
+}
+
+const fn timer(why: mux::TimerKind) -> TimerKind {
+    match why {
+        mux::TimerKind::KeepAlive => TimerKind::KeepAlive,
+        mux::TimerKind::Pong => TimerKind::Pong,
+    }
+}

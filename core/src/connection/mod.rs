@@ -1,0 +1,406 @@
+//! One connection: channel, outer session, uni and bi sessions, pool and receive streams,
+//! packages (spec 1.7).
+//!
+//! ```text
+//!        messages                 ToNode ^   | ToConnection
+//!          ^  |                          |   v
+//!   receive|  |lanes              +---------------------+
+//!        +-+--v---+ exchange      | phase and deadlines |
+//!        |  uni   | +----+        +---------------------+
+//!        +---+----+-+ bi |
+//!            | outer     |   each one a yamux session
+//!        +---+-----------+
+//!        |    channel    |
+//!        +---------------+
+//!      bytes in    bytes out
+//! ```
+//!
+//! Phases: `Handshake` until an identity is proven; then a verdict of Node; `Exchange` of the
+//! protocols, if Node wants it; then a second verdict; `Live`; `Draining` once it is to close,
+//! until what was accepted is framed; `Ending` until the other side has closed too; `Closed`.
+//! While a verdict is due nothing is demultiplexed and the rest of the input is kept, so results
+//! do not depend on where Node runs.
+//!
+//! Invariants: C1 no message is published before the second verdict. C2 the output holds at most
+//! `output_max` bytes and one frame. C3 outer credit returns at demultiplexing, inner credit when
+//! messages are consumed. C4 every phase but `Live` and `Closed` has a deadline.
+//!
+//! Bounds: `slabs_max` receive slabs; the output; the lanes' and the receive streams' own.
+
+mod exchange;
+mod inbound;
+mod lanes;
+mod lifecycle;
+mod mailbox;
+mod offences;
+mod outbound;
+mod receive;
+
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+pub use lanes::{LaneId, LaneNews};
+pub use mailbox::{Setup, ToConnection, ToNode};
+
+pub(crate) use lanes::Parcel;
+pub(crate) use mailbox::{Closed, Tally, TallyEntry, Verdict};
+
+use exchange::Exchange;
+use inbound::Inbound;
+use lanes::Lanes;
+use lifecycle::Phase;
+use receive::{Receiver, Spent};
+
+use crate::contract::{Deadline, Direction, IoCause, LinkCommand};
+use crate::error::{BorrowError, CloseReason, UsageError};
+use crate::id::{ConnectionId, PeerId};
+use crate::message::{Batch, Consumed};
+use crate::mux::{Role, Session, SessionConfig, StreamId};
+use crate::pool::{Load, Outbox, OutboxConfig};
+use crate::secure::{ChannelError, SecureChannel};
+use crate::time::{Clamp, Instant};
+
+use crate::buffer::out::OutBuf;
+
+/// One transport link and everything on it, as a machine.
+///
+/// The driver moves its bytes and carries its mailboxes to and from `Node`; see the crate's
+/// documentation for the loop.
+#[derive(Debug)]
+pub struct Connection<C> {
+    setup: Setup,
+    clock: Clamp,
+    phase: Phase,
+    phase_deadline: Option<Instant>,
+    channel: C,
+    outer: Session,
+    uni: Session,
+    bi: Session,
+    /// The outer streams that carry the two inner sessions.
+    uni_stream: Option<StreamId>,
+    bi_stream: Option<StreamId>,
+    inbound: Inbound,
+    /// Framed; the output itself if the channel is transparent.
+    framed: OutBuf,
+    /// Sealed, or the channel's own output.
+    sealed: BytesMut,
+    /// When the carrier has to have taken something.
+    carrier_deadline: Option<Instant>,
+    progress_at: Option<Instant>,
+    memory_at: Option<Instant>,
+    receiver: Receiver,
+    lanes: Lanes,
+    exchange: Exchange,
+    report: ToNode,
+    link: lifecycle::Link,
+    /// The channel may have something of its own to send.
+    channel_dirty: bool,
+    /// Messages may have found a stream.
+    pump_due: bool,
+    /// One more connection would help, when last looked at.
+    hot: bool,
+    /// Node has heard of the end.
+    reported: bool,
+    /// Messages handed over between the end and its report.
+    late: Vec<Parcel>,
+    /// How the channel took the end of the bytes.
+    truncated: Option<ChannelError>,
+}
+
+impl<C: SecureChannel> Connection<C> {
+    /// Begins a connection on a new link. The channel is made for `setup.direction`.
+    #[must_use]
+    pub fn new(setup: Setup, channel: C, now: Instant) -> Self {
+        let config = setup.config.clone();
+        let role = match setup.direction {
+            Direction::Outbound => Role::Client,
+            Direction::Inbound => Role::Server,
+        };
+        let inner = SessionConfig {
+            window_max: config.window_inner_max,
+            window_growth_max: config.window_growth_max,
+            ..SessionConfig::default()
+        };
+        let outer = SessionConfig {
+            window_max: config.window_outer_max,
+            window_growth_max: u64::from(config.window_outer_max).saturating_mul(2),
+            keep_alive: Some(config.keep_alive),
+            pong_timeout: config.pong_deadline,
+            ..SessionConfig::default()
+        };
+        let key = |n| setup.seed.rng("session", n).next_u64();
+        Self {
+            clock: Clamp::default(),
+            phase: Phase::Handshake,
+            phase_deadline: Some(now.after(config.handshake_deadline)),
+            channel,
+            outer: Session::new(role, outer, key(0), now),
+            uni: Session::new(role, inner.clone(), key(1), now),
+            bi: Session::new(role, inner, key(2), now),
+            uni_stream: None,
+            bi_stream: None,
+            inbound: Inbound::new(&config),
+            framed: OutBuf::new(),
+            sealed: BytesMut::new(),
+            carrier_deadline: None,
+            progress_at: None,
+            memory_at: None,
+            receiver: Receiver::new(&config, setup.local, now),
+            lanes: Lanes::new(&config),
+            exchange: Exchange::default(),
+            report: ToNode::default(),
+            link: lifecycle::Link::default(),
+            channel_dirty: true,
+            pump_due: false,
+            hot: false,
+            reported: false,
+            late: Vec::new(),
+            truncated: None,
+            setup,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> ConnectionId {
+        self.setup.connection
+    }
+
+    /// Who the other end has proven to be.
+    #[must_use]
+    pub fn peer(&self) -> Option<PeerId> {
+        self.channel.peer()
+    }
+
+    /// Takes what Node has to say.
+    pub fn handle_order(&mut self, now: Instant, order: ToConnection) {
+        let now = self.clock.advance(now);
+        self.on_order(now, order);
+    }
+
+    /// Takes what Node should hear. Nothing follows a report that is final.
+    pub fn poll_report(&mut self) -> Option<ToNode> {
+        self.report.undelivered.merge(core::mem::take(&mut self.lanes.undelivered));
+        if self.report.is_empty() { None } else { Some(core::mem::take(&mut self.report)) }
+    }
+
+    /// Takes what has to be done with the link.
+    pub fn poll_link_command(&mut self) -> Option<LinkCommand> {
+        let flushed = !self.has_output();
+        let command = self.link.poll(flushed);
+        self.on_link_command(command)
+    }
+
+    /// Whether the link is done with: `Close` or `Abort` was taken.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.link.is_closed()
+    }
+
+    /// Whether no more messages to send are taken: whatever is handed over now goes to another
+    /// connection of the peer, or is counted as undelivered.
+    #[must_use]
+    pub const fn is_closing(&self) -> bool {
+        self.phase.is_closing()
+    }
+
+    /// The other side has ended its half of the link.
+    pub fn handle_eof(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.on_eof(now);
+    }
+
+    /// The link broke.
+    pub fn handle_io_error(&mut self, now: Instant, cause: IoCause) {
+        let now = self.clock.advance(now);
+        self.on_io_error(now, cause);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.on_timeout(now);
+    }
+
+    /// When it wants to be called, and why. O(1) but for the receive streams' own.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Deadline> {
+        self.deadline()
+    }
+
+    /// Lends the buffer that received bytes are appended to; it has room. `None` means: do not
+    /// read now. Give it back with [`handle_received`](Self::handle_received).
+    pub fn recv_buf(&mut self) -> Option<&mut BytesMut> {
+        self.lend_buffer()
+    }
+
+    /// Takes the lent buffer back, with or without new bytes in it, and acts on them.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::BufferReplaced`] if the buffer is shorter than when it was lent; the
+    /// connection is closed then.
+    pub fn handle_received(&mut self, now: Instant) -> Result<(), UsageError> {
+        let now = self.clock.advance(now);
+        self.on_received(now)
+    }
+
+    /// Whether there is something to transmit. O(1).
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        self.has_output()
+    }
+
+    /// Frames and seals what there is, up to `output_max` bytes, and lends the pieces for one
+    /// vectored write; gives their number. Confirm what left with
+    /// [`handle_transmitted`](Self::handle_transmitted).
+    pub fn transmit<'a>(&'a mut self, now: Instant, chunks: &mut [&'a [u8]]) -> usize {
+        let now = self.clock.advance(now);
+        self.fill(now);
+        self.output(chunks)
+    }
+
+    /// The carrier has taken the first `n` bytes of what was lent.
+    pub fn handle_transmitted(&mut self, now: Instant, n: usize) {
+        let now = self.clock.advance(now);
+        self.on_transmitted(now, n);
+    }
+
+    /// A new outbox with the limits of this connection.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(lanes::outbox_config(&self.setup.config))
+    }
+
+    /// Whether messages are taken now.
+    #[must_use]
+    pub fn wants_messages(&self) -> bool {
+        self.is_closing() || self.phase.is_live() && self.lanes.wants_messages()
+    }
+
+    /// Takes the whole outbox, if messages are wanted now; their send deadline starts.
+    ///
+    /// On a closing connection they are handed to another one of the peer, or counted as
+    /// undelivered.
+    pub fn handle_messages(&mut self, now: Instant, outbox: &mut Outbox) {
+        let now = self.clock.advance(now);
+        if self.is_closing() {
+            self.return_messages(outbox);
+        } else if self.wants_messages() {
+            self.lanes.handle_messages(now, outbox);
+            self.pump_due = true;
+        }
+    }
+
+    /// How busy it is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.lanes.load()
+    }
+
+    /// Whether received messages wait to be taken. They may still after the connection closed.
+    #[must_use]
+    pub fn has_messages(&self) -> bool {
+        self.receiver.has_messages()
+    }
+
+    /// Exchanges `batch`, from which everything was popped, for the messages that wait.
+    pub fn take_messages(&mut self, batch: &mut Batch) {
+        self.receiver.take_messages(batch);
+    }
+
+    /// The application has consumed messages: their credit returns to the peer.
+    pub fn handle_consumed(&mut self, now: Instant, consumed: &mut Consumed) {
+        let now = self.clock.advance(now);
+        let done = self.receiver.consumed(now, &mut self.uni, consumed);
+        self.check_offences(now, done);
+    }
+
+    /// Lends a stream on which messages arrive in order.
+    ///
+    /// # Errors
+    ///
+    /// See [`BorrowError`]; after `Pending` it is worth asking again.
+    pub fn lend(&mut self, now: Instant) -> Result<LaneId, BorrowError> {
+        let now = self.clock.advance(now);
+        if !self.phase.is_live() {
+            return Err(BorrowError::Closed);
+        }
+        let outbox = self.lane_outbox();
+        self.pump_due = true;
+        self.lanes.lend(now, &mut self.uni, outbox)
+    }
+
+    /// Whether a lane takes messages now.
+    #[must_use]
+    pub fn lane_wants_messages(&self, lane: LaneId) -> bool {
+        self.lanes.lane_wants(lane)
+    }
+
+    /// A new outbox for a lane: its messages keep their order.
+    #[must_use]
+    pub fn lane_outbox(&self) -> Outbox {
+        Outbox::new(OutboxConfig { ordered: true, ..lanes::outbox_config(&self.setup.config) })
+    }
+
+    /// Takes the whole outbox of a lane, if the lane wants messages.
+    ///
+    /// On a closing connection, or for a lane that is gone, they are counted as undelivered.
+    pub fn handle_lane_messages(&mut self, now: Instant, lane: LaneId, outbox: &mut Outbox) {
+        let now = self.clock.advance(now);
+        self.lanes.handle_lane_messages(now, &mut self.uni, lane, outbox);
+    }
+
+    /// Takes the next news of a lane.
+    pub fn poll_lane(&mut self) -> Option<(LaneId, LaneNews)> {
+        self.lanes.poll_news()
+    }
+
+    /// Returns a lane's stream to the pool, once its last byte is framed.
+    pub fn give_back(&mut self, now: Instant, lane: LaneId) {
+        let now = self.clock.advance(now);
+        self.lanes.give_back(now, &mut self.uni, lane);
+    }
+
+    /// Whether the receive side has nothing left for the application and the link is done with.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_closed() && !self.has_messages() && !self.lanes.has_news()
+    }
+
+    /// Whether reading is allowed, as far as no memory is asked for.
+    pub(crate) fn may_read(&self) -> bool {
+        self.memory_at.is_none() && !self.is_gated() && !self.inbound.eof
+    }
+
+    /// The last messages of a lane that is given back: they are taken even while others wait.
+    pub(crate) fn handle_last_lane_messages(
+        &mut self,
+        now: Instant,
+        lane: LaneId,
+        outbox: &mut Outbox,
+    ) {
+        let now = self.clock.advance(now);
+        self.lanes.append_lane_messages(now, &mut self.uni, lane, outbox);
+    }
+
+    /// Checks R1, P7 and the bookkeeping of the parts.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn assert_invariants(&self) {
+        self.outer.assert_invariants();
+        self.uni.assert_invariants();
+        self.bi.assert_invariants();
+        self.receiver.assert_invariants();
+        self.lanes.assert_invariants();
+        let output = self.framed.len().saturating_add(self.sealed.len());
+        // One frame, an end and the channel's own words come on top.
+        assert!(output <= self.setup.config.output_max.saturating_add(128 * 1024));
+    }
+
+    fn check_offences(&mut self, now: Instant, done: Result<(), Spent>) {
+        if let Err(Spent(last)) = done {
+            self.fail(now, CloseReason::Offences { last });
+        }
+    }
+}

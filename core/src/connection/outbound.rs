@@ -1,0 +1,160 @@
+//! Bytes out: frames inside frames, sealed, lent for one vectored write.
+//!
+//! Nothing is framed before there is room for it in the output, and nothing framed is taken
+//! back. Control comes first: the outer session's own, then the exchange, then the inner
+//! session's own, then messages by their priority.
+
+use bytes::Buf;
+
+use super::Connection;
+use crate::buffer::out::OutBuf;
+use crate::error::Layer;
+use crate::mux::{Session, StreamId};
+use crate::secure::SecureChannel;
+use crate::time::Instant;
+
+impl<C: SecureChannel> Connection<C> {
+    pub(super) fn has_output(&self) -> bool {
+        if self.link.is_closed() {
+            return false;
+        }
+        if self.channel_dirty || !self.sealed.is_empty() || !self.framed.is_empty() {
+            return true;
+        }
+        if self.channel.peer().is_none() || self.phase.is_gated() {
+            return false;
+        }
+        self.outer.wants_transmit()
+            || self.wants_frame(Layer::Bi)
+            || self.wants_frame(Layer::Uni)
+            || !self.phase.is_ending() && (self.pump_due || self.exchange.is_due())
+    }
+
+    fn wants_frame(&self, layer: Layer) -> bool {
+        let (session, stream) = match layer {
+            Layer::Bi => (&self.bi, self.bi_stream),
+            _ => (&self.uni, self.uni_stream),
+        };
+        // While ending only a session that failed has something to say.
+        session.wants_transmit()
+            && stream.is_some_and(|stream| self.outer.credit(stream) > 0)
+            && (!self.phase.is_ending() || session.is_closed())
+    }
+
+    /// Frames and seals until the output is full or there is nothing to frame.
+    pub(super) fn fill(&mut self, now: Instant) {
+        if self.link.is_closed() {
+            return;
+        }
+        self.channel_dirty = false;
+        self.channel.flush(&mut self.sealed);
+        if self.channel.peer().is_none() || self.phase.is_gated() {
+            return self.arm_carrier(now);
+        }
+        let transparent = self.channel.is_transparent();
+        let max = self.setup.config.output_max;
+        loop {
+            if !transparent {
+                let room = max.saturating_sub(self.sealed.len());
+                self.channel.seal(&mut self.framed, &mut self.sealed, room);
+            }
+            let filled = self.framed.len().saturating_add(self.sealed.len());
+            let Some(budget) = max.checked_sub(filled).filter(|budget| *budget > 0) else { break };
+            if !self.frame_some(now, budget) {
+                break;
+            }
+        }
+        if self.drain_is_over() {
+            self.end(now);
+            self.frame_some(now, max);
+            if !transparent {
+                self.channel.seal(&mut self.framed, &mut self.sealed, usize::MAX);
+            }
+            self.channel.close();
+            self.channel.flush(&mut self.sealed);
+        }
+        self.arm_carrier(now);
+    }
+
+    /// Frames what comes next; false if there was nothing.
+    fn frame_some(&mut self, now: Instant, budget: usize) -> bool {
+        let before = self.framed.position();
+        self.outer.transmit(now, &mut self.framed, budget);
+        if self.wants_frame(Layer::Bi) {
+            if let Some(stream) = self.bi_stream {
+                frame(now, &mut self.outer, stream, &mut self.bi, &mut self.framed, budget);
+            }
+        }
+        if !self.phase.is_ending() {
+            self.pump_due = false;
+            self.write_pushes(now);
+            self.lanes.pump(now, &mut self.uni);
+        }
+        if self.wants_frame(Layer::Uni) {
+            if let Some(stream) = self.uni_stream {
+                frame(now, &mut self.outer, stream, &mut self.uni, &mut self.framed, budget);
+            }
+        }
+        let position = self.framed.position();
+        while let Some(stream) = self.uni.poll_drained() {
+            self.lanes.drained(now, &mut self.uni, stream, position);
+        }
+        while self.bi.poll_drained().is_some() {}
+        self.watch_load();
+        position != before
+    }
+
+    pub(super) fn output<'a>(&'a self, chunks: &mut [&'a [u8]]) -> usize {
+        let mut count = 0_usize;
+        let mut rest = chunks;
+        if !self.sealed.is_empty() {
+            let Some((first, others)) = rest.split_first_mut() else { return 0 };
+            *first = &self.sealed;
+            rest = others;
+            count = 1;
+        }
+        if self.channel.is_transparent() {
+            count = count.saturating_add(self.framed.chunks(rest));
+        }
+        count
+    }
+
+    pub(super) fn on_transmitted(&mut self, now: Instant, n: usize) {
+        let sealed = n.min(self.sealed.len());
+        self.sealed.advance(sealed);
+        if self.sealed.is_empty() {
+            self.sealed.clear();
+            self.framed.advance(n.saturating_sub(sealed));
+            let left = self.framed.len() as u64;
+            self.lanes.transmitted(self.framed.position().saturating_sub(left));
+        }
+        if n > 0 {
+            self.carrier_deadline = None;
+        }
+        self.arm_carrier(now);
+    }
+
+    /// The carrier has to take something in time, as long as there is something to take.
+    fn arm_carrier(&mut self, now: Instant) {
+        if self.sealed.is_empty() && self.framed.is_empty() {
+            self.carrier_deadline = None;
+        } else if self.carrier_deadline.is_none() {
+            self.carrier_deadline = Some(now.after(self.setup.config.send_deadline));
+        }
+    }
+}
+
+/// One outer frame with what an inner session has to send.
+fn frame(
+    now: Instant,
+    outer: &mut Session,
+    stream: StreamId,
+    inner: &mut Session,
+    out: &mut OutBuf,
+    budget: usize,
+) {
+    if let Some(slot) = outer.frame_start(stream, out) {
+        let body = inner.transmit(now, out, slot.max.min(budget));
+        outer.frame_end(slot, body, out);
+    }
+}

@@ -1,0 +1,679 @@
+//! The receive streams of one connection: from stream bytes to published messages.
+//!
+//! Each stream carries packages (spec 3). A package that lies in one piece of input is published
+//! as a slice of it; any other is assembled, that is copied once. While the inbox is full, bytes
+//! wait in the backlog of their stream, whose window bounds it.
+//!
+//! Credit (spec 2.2) of a message returns when the application consumes it. A package longer than
+//! [`RETAINED`] needs more than that: it reserves its declared length in the ledger, and once
+//! admitted all but `RETAINED` bytes of it are credited as they arrive, so that it can finish
+//! whatever its length. One that finds no room waits without credit, first come first served.
+//!
+//! Invariants: R1 the ledger's use is the sum of what streams and unconsumed messages reserve,
+//! and never exceeds `assembly_max`. R2 the inbox holds at most `inbox_max` bytes and one message.
+//! R3 bytes received on a stream and not released are those of its backlog, of its unfinished
+//! package up to `RETAINED` (or its window while it waits), and of its unconsumed messages.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::offences::Offences;
+use crate::buffer::{AssemblyConfig, AssemblyPool};
+use crate::config::Config;
+use crate::error::Offence;
+use crate::id::{PeerId, ProtocolId};
+use crate::message::{Batch, Consumed, Share};
+use crate::mux::{INITIAL_WINDOW, Session, StreamId};
+use crate::protocol::ProtocolSet;
+use crate::receive::{Admission, StreamGate};
+use crate::time::Instant;
+use crate::wire::{
+    AssemblyBuffers, DecodeLimits, Decoder, ExchangerLimits, ExchangerMessage, Item, MessageKind,
+    gzip,
+};
+
+/// How much of an unfinished package is not credited before it is consumed.
+pub(super) const RETAINED: usize = INITIAL_WINDOW as usize / 4;
+
+/// What a descriptor in the inbox costs beside the bytes it points to.
+const DESCRIPTOR: usize = 32;
+
+/// How many receive streams are asked for at a time where connections share a limit.
+const LEASE_STEP: u32 = 16;
+
+/// A peer spent its offences; the last one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Spent(pub(super) Offence);
+
+#[derive(Debug, Default)]
+struct RecvStream {
+    decoder: Decoder,
+    /// Accepted: counted by the gate, and decoded.
+    accepted: bool,
+    /// The peer has half-closed it; it goes once its backlog is decoded.
+    finished: bool,
+    /// Bytes of the current package that were received and not released.
+    uncredited: usize,
+    /// The declared length of the package in assembly that is reserved in the ledger.
+    reserved: usize,
+    /// Stands in `waiting`: the package in assembly needs a reservation.
+    waits: bool,
+    /// Bytes that came since the last look at progress.
+    gained: usize,
+    /// Stands in `blocked`.
+    blocked: bool,
+    /// Received and not decoded: `front` first.
+    front: Bytes,
+    back: BytesMut,
+}
+
+impl RecvStream {
+    fn backlog(&self) -> usize {
+        self.front.len().saturating_add(self.back.len())
+    }
+}
+
+/// The receive streams, the inbox and the ledger of one connection.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    peer: PeerId,
+    ours: ProtocolSet,
+    limits: DecodeLimits,
+    exchanger_limits: ExchangerLimits,
+    /// By id; bounded by the session's accept backlog and the gate.
+    streams: BTreeMap<StreamId, RecvStream>,
+    /// Opened by the peer and not accepted yet; bounded by the session's accept backlog.
+    held: VecDeque<StreamId>,
+    held_max: usize,
+    /// Whether streams are accepted; not before the connection is live.
+    open: bool,
+    gate: StreamGate,
+    buffers: Buffers,
+    reserved: usize,
+    reserved_max: usize,
+    /// Streams whose package waits for a reservation; one entry a stream.
+    waiting: VecDeque<StreamId>,
+    /// Streams with a backlog; one entry a stream.
+    blocked: VecDeque<StreamId>,
+    inbox: Batch,
+    inbox_held: usize,
+    inbox_max: usize,
+    /// The place in the inbox of the chunk that is being decoded, once it is listed.
+    listed: Option<u32>,
+    last_protocol: Option<ProtocolId>,
+    offences: Offences,
+    /// Latest protocol lists of the peer that came as messages.
+    pub(super) pushed: Option<ProtocolSet>,
+    pub(super) push_ok: Option<ProtocolSet>,
+}
+
+#[derive(Debug)]
+struct Buffers {
+    pool: AssemblyPool,
+    /// What the stream in hand may still receive without being credited.
+    granted: usize,
+}
+
+impl AssemblyBuffers for Buffers {
+    fn take(&mut self, declared: usize) -> BytesMut {
+        self.pool.take(declared, self.granted)
+    }
+
+    fn freeze(&mut self, buffer: BytesMut) -> Bytes {
+        self.pool.freeze(buffer)
+    }
+
+    fn give_back(&mut self, buffer: BytesMut) {
+        self.pool.give_back(buffer);
+    }
+}
+
+impl Receiver {
+    pub(super) fn new(config: &Config, local: PeerId, now: Instant) -> Self {
+        let step = if config.connections_per_peer_max == 1 { 0 } else { LEASE_STEP };
+        Self {
+            // Known once it is proven.
+            peer: local,
+            ours: ProtocolSet::default(),
+            limits: DecodeLimits::new(config.message_max),
+            exchanger_limits: super::exchange::limits(config),
+            streams: BTreeMap::new(),
+            held: VecDeque::new(),
+            open: false,
+            gate: StreamGate::new(step),
+            held_max: config.receive_streams_max,
+            buffers: Buffers {
+                pool: AssemblyPool::new(AssemblyConfig {
+                    buffers: 8,
+                    bytes: config.inbox_max.saturating_mul(4),
+                }),
+                granted: 0,
+            },
+            reserved: 0,
+            reserved_max: config
+                .assembly_max
+                .checked_div(config.connections_per_peer_max)
+                .unwrap_or(config.assembly_max)
+                .max(config.message_max.saturating_add(crate::config::PACKAGE_OVERHEAD_MAX)),
+            waiting: VecDeque::new(),
+            blocked: VecDeque::new(),
+            inbox: Batch::default(),
+            inbox_held: 0,
+            inbox_max: config.inbox_max,
+            listed: None,
+            last_protocol: None,
+            offences: Offences::new(config.offences_max, now),
+            pushed: None,
+            push_ok: None,
+        }
+    }
+
+    pub(super) fn set_ours(&mut self, ours: ProtocolSet) {
+        self.ours = ours;
+        self.last_protocol = None;
+    }
+
+    pub(super) fn has_messages(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Exchanges the inbox for a batch that was consumed.
+    pub(super) fn take_messages(&mut self, batch: &mut Batch) {
+        if batch.is_empty() {
+            batch.begin(self.peer);
+            core::mem::swap(&mut self.inbox, batch);
+            self.listed = None;
+        }
+    }
+
+    pub(super) const fn set_peer(&mut self, peer: PeerId) {
+        self.peer = peer;
+    }
+
+    /// The peer opened a stream.
+    pub(super) fn opened(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+    ) -> Result<(), Spent> {
+        self.streams.insert(stream, RecvStream::default());
+        self.held.push_back(stream);
+        if self.open {
+            self.accept_held(now, uni)
+        } else if self.held.len() > self.held_max {
+            // Before the connection is live streams wait unaccepted, but they count (D-104).
+            self.offend(now, uni, stream, Offence::Streams)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The connection is live: accepts what waits.
+    pub(super) fn go_live(&mut self, now: Instant, uni: &mut Session) -> Result<(), Spent> {
+        self.open = true;
+        self.inbox.begin(self.peer);
+        self.accept_held(now, uni)
+    }
+
+    fn accept_held(&mut self, now: Instant, uni: &mut Session) -> Result<(), Spent> {
+        while let Some(stream) = self.held.front().copied() {
+            if self.gate.admit() == Admission::Refuse {
+                // A refused stream is reset, so that its opener learns of it (D-30, D-31).
+                self.offend(now, uni, stream, Offence::Streams)?;
+                continue;
+            }
+            self.held.pop_front();
+            let Some(state) = self.streams.get_mut(&stream) else { continue };
+            state.accepted = true;
+            // The peer writes, we only read: acknowledge, then half-close (spec 1.7).
+            let _gone = uni.accept(stream);
+            uni.finish(stream);
+            if state.backlog() > 0 && !state.blocked {
+                state.blocked = true;
+                self.blocked.push_back(stream);
+            } else if state.finished {
+                self.forget(stream);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many more streams to ask Node for, if it is time.
+    pub(super) fn poll_lease(&mut self) -> Option<u32> {
+        self.gate.poll_request()
+    }
+
+    /// Node's answer to a request for more streams.
+    pub(super) fn leased(&mut self, granted: u32) {
+        self.gate.extend(granted);
+    }
+
+    /// The peer half-closed a stream.
+    pub(super) fn finished(&mut self, stream: StreamId) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        state.finished = true;
+        if state.accepted && state.backlog() == 0 {
+            self.forget(stream);
+        }
+    }
+
+    /// The peer reset a stream.
+    pub(super) fn reset(&mut self, stream: StreamId) {
+        self.forget(stream);
+    }
+
+    fn forget(&mut self, stream: StreamId) {
+        let Some(state) = self.streams.remove(&stream) else { return };
+        self.reserved = self.reserved.saturating_sub(state.reserved);
+        if let Some(buffer) = state.decoder.into_buffer() {
+            self.buffers.pool.give_back(buffer);
+        }
+        if state.accepted {
+            self.gate.release();
+        } else {
+            self.held.retain(|held| *held != stream);
+        }
+        if state.waits {
+            self.waiting.retain(|waiting| *waiting != stream);
+        }
+        if state.blocked {
+            self.blocked.retain(|blocked| *blocked != stream);
+        }
+    }
+
+    /// The peer broke a rule on a stream: reset it.
+    fn offend(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+        what: Offence,
+    ) -> Result<(), Spent> {
+        uni.reset(stream);
+        self.forget(stream);
+        self.admit_waiting(now, uni);
+        if self.offences.spend(now) { Ok(()) } else { Err(Spent(what)) }
+    }
+
+    /// Counts an offence that concerns none of these streams.
+    pub(super) fn offence(&mut self, now: Instant, what: Offence) -> Result<(), Spent> {
+        if self.offences.spend(now) { Ok(()) } else { Err(Spent(what)) }
+    }
+
+    /// The bytes `range` of `chunk` came on a stream. `copy` asks for messages that do not pin
+    /// the chunk.
+    pub(super) fn data(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+        chunk: &Bytes,
+        range: Range<usize>,
+        copy: bool,
+    ) -> Result<(), Spent> {
+        let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
+        state.gained = state.gained.saturating_add(range.len());
+        if !state.accepted || state.blocked || self.inbox_held >= self.inbox_max {
+            state.back.extend_from_slice(chunk.get(range).unwrap_or(&[]));
+            if state.accepted && !state.blocked {
+                state.blocked = true;
+                self.blocked.push_back(stream);
+            }
+            return Ok(());
+        }
+        let end = range.end;
+        let stopped = self.decode(now, uni, stream, chunk, range, copy)?;
+        if stopped < end {
+            if let Some(state) = self.streams.get_mut(&stream) {
+                state.back.extend_from_slice(chunk.get(stopped..end).unwrap_or(&[]));
+                state.blocked = true;
+                self.blocked.push_back(stream);
+            }
+        }
+        Ok(())
+    }
+
+    /// A new chunk is going to be decoded, or the old one was replaced.
+    pub(super) const fn new_chunk(&mut self) {
+        self.listed = None;
+    }
+
+    /// Decodes until the end of `range` or until the inbox is full; gives where it stopped.
+    fn decode(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+        chunk: &Bytes,
+        range: Range<usize>,
+        copy: bool,
+    ) -> Result<usize, Spent> {
+        let Range { start: mut at, end } = range;
+        while at < end && self.inbox_held < self.inbox_max {
+            let Some(state) = self.streams.get_mut(&stream) else { return Ok(end) };
+            let window = uni.receive_credit(stream) as usize;
+            self.buffers.granted = window.saturating_add(end.saturating_sub(at)).max(4096);
+            let input = chunk.get(at..end).unwrap_or(&[]);
+            let Ok(pushed) = state.decoder.push(input, &self.limits, &mut self.buffers) else {
+                self.offend(now, uni, stream, Offence::Package)?;
+                return Ok(end);
+            };
+            state.uncredited = state.uncredited.saturating_add(pushed.consumed);
+            let start = at;
+            at = at.saturating_add(pushed.consumed);
+            match pushed.item {
+                Some(Item::Inline { protocol, payload, compressed }) => {
+                    let source = Source::Chunk { chunk, start, copy };
+                    self.deliver(now, uni, stream, source, protocol, payload, compressed)?;
+                }
+                Some(Item::Assembled { package, protocol, payload, compressed }) => {
+                    let source = Source::Package(package);
+                    self.deliver(now, uni, stream, source, protocol, payload, compressed)?;
+                }
+                Some(Item::Begun { len }) => self.begin(now, uni, stream, len),
+                None => self.credit_progress(now, uni, stream),
+            }
+            if pushed.consumed == 0 && at < end {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    /// A package of `len` bytes has begun and is not all here.
+    fn begin(&mut self, now: Instant, uni: &mut Session, stream: StreamId, len: usize) {
+        if len > RETAINED {
+            if let Some(state) = self.streams.get_mut(&stream) {
+                state.waits = true;
+                self.waiting.push_back(stream);
+            }
+            self.admit_waiting(now, uni);
+        }
+    }
+
+    /// Admits packages to the ledger in their order, as long as the next one fits.
+    fn admit_waiting(&mut self, now: Instant, uni: &mut Session) {
+        while let Some(stream) = self.waiting.front().copied() {
+            if let Some(state) = self.streams.get_mut(&stream) {
+                let len = state.decoder.declared();
+                let total = self.reserved.saturating_add(len);
+                if total > self.reserved_max {
+                    return;
+                }
+                self.reserved = total;
+                state.reserved = len;
+                state.waits = false;
+            }
+            self.waiting.pop_front();
+            self.credit_progress(now, uni, stream);
+        }
+    }
+
+    /// Credits what an admitted package may have credited before it is consumed.
+    fn credit_progress(&mut self, now: Instant, uni: &mut Session, stream: StreamId) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        if state.reserved == 0 {
+            return;
+        }
+        let excess = state.uncredited.saturating_sub(RETAINED);
+        if excess > 0 {
+            state.uncredited = RETAINED;
+            uni.release(now, stream, excess);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one decoded package")]
+    fn deliver(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+        source: Source<'_>,
+        protocol: Range<usize>,
+        payload: Range<usize>,
+        compressed: bool,
+    ) -> Result<(), Spent> {
+        let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let share = Share {
+            stream: stream.0,
+            credit: u32::try_from(core::mem::take(&mut state.uncredited)).unwrap_or(u32::MAX),
+            reserved: u32::try_from(core::mem::take(&mut state.reserved)).unwrap_or(u32::MAX),
+            held: 0,
+        };
+        if core::mem::take(&mut state.waits) {
+            self.waiting.retain(|waiting| *waiting != stream);
+        }
+        let name = source.bytes(protocol);
+        if name == ProtocolId::EXCHANGER.as_bytes() {
+            let good = !compressed && self.exchanger(source.bytes(payload));
+            self.give_back(now, uni, share);
+            return if good { Ok(()) } else { self.offend(now, uni, stream, Offence::Push) };
+        }
+        if !self.is_ours(name) {
+            // Nobody takes it: the package goes, the stream stays (D-4).
+            self.give_back(now, uni, share);
+            return Ok(());
+        }
+        let place = self.inbox.find_protocol(name);
+        let place = match (place, &self.last_protocol) {
+            (Some(place), _) => place,
+            (None, Some(protocol)) => self.inbox.protocol(protocol.clone()),
+            (None, None) => return Ok(()),
+        };
+        if compressed {
+            let Ok(plain) = gzip::decompress(source.bytes(payload), self.limits.message_max) else {
+                self.give_back(now, uni, share);
+                return self.offend(now, uni, stream, Offence::Gzip);
+            };
+            let len = plain.len();
+            let chunk = self.inbox.chunk(plain);
+            self.listed = None;
+            self.publish(chunk, 0..len, place, Share { held: as_u32(len), ..share });
+            return Ok(());
+        }
+        if payload.len() > self.limits.message_max {
+            self.give_back(now, uni, share);
+            return self.offend(now, uni, stream, Offence::Package);
+        }
+        let (chunk, range, held) = self.list(source, payload);
+        self.publish(chunk, range, place, Share { held: as_u32(held), ..share });
+        Ok(())
+    }
+
+    /// Lists in the inbox what a payload lies in; gives the place, the range in it, and how many
+    /// bytes are held by it that no message before it holds.
+    fn list(&mut self, source: Source<'_>, payload: Range<usize>) -> (u32, Range<usize>, usize) {
+        match source {
+            Source::Chunk { copy: true, .. } => {
+                let copied = Bytes::copy_from_slice(source.bytes(payload));
+                let len = copied.len();
+                self.listed = None;
+                (self.inbox.chunk(copied), 0..len, len)
+            }
+            Source::Chunk { chunk, start, copy: false } => {
+                let range = payload.start.saturating_add(start)..payload.end.saturating_add(start);
+                match self.listed {
+                    Some(place) => (place, range, 0),
+                    None => {
+                        let place = self.inbox.chunk(chunk.clone());
+                        self.listed = Some(place);
+                        (place, range, chunk.len())
+                    }
+                }
+            }
+            Source::Package(package) => {
+                let len = package.len();
+                self.listed = None;
+                (self.inbox.chunk(package), payload, len)
+            }
+        }
+    }
+
+    fn publish(&mut self, chunk: u32, range: Range<usize>, protocol: u32, mut share: Share) {
+        share.held = share.held.saturating_add(as_u32(DESCRIPTOR));
+        self.inbox_held = self.inbox_held.saturating_add(share.held as usize);
+        self.inbox.push(chunk, range.start, range.len(), protocol, share);
+    }
+
+    fn is_ours(&mut self, name: &[u8]) -> bool {
+        if self.last_protocol.as_ref().is_some_and(|last| last.as_str().as_bytes() == name) {
+            return true;
+        }
+        let Ok(name) = core::str::from_utf8(name) else { return false };
+        let Some(protocol) = self.ours.get(name) else { return false };
+        self.last_protocol = Some(protocol.clone());
+        true
+    }
+
+    /// A message of the exchanger's protocol; false if it breaks the rules.
+    fn exchanger(&mut self, payload: &[u8]) -> bool {
+        let Ok(message) = ExchangerMessage::decode(payload, &self.exchanger_limits) else {
+            return false;
+        };
+        match message.kind {
+            // On this path the exchange at the start of a connection has no meaning (spec 4.4).
+            MessageKind::Request | MessageKind::Response => true,
+            _ if message.pid != self.peer => false,
+            MessageKind::Push => {
+                self.pushed = Some(message.protocols);
+                true
+            }
+            MessageKind::PushOk => {
+                self.push_ok = Some(message.protocols);
+                true
+            }
+        }
+    }
+
+    fn give_back(&mut self, now: Instant, uni: &mut Session, share: Share) {
+        uni.release(now, StreamId(share.stream), share.credit as usize);
+        self.reserved = self.reserved.saturating_sub(share.reserved as usize);
+        self.inbox_held = self.inbox_held.saturating_sub(share.held as usize);
+        if share.reserved > 0 {
+            self.admit_waiting(now, uni);
+        }
+    }
+
+    /// The application consumed messages: credit returns, and backlogs move up.
+    pub(super) fn consumed(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        consumed: &mut Consumed,
+    ) -> Result<(), Spent> {
+        for share in consumed.drain() {
+            self.give_back(now, uni, share);
+        }
+        self.decode_backlogs(now, uni)
+    }
+
+    /// Decodes backlogs while the inbox has room.
+    pub(super) fn decode_backlogs(&mut self, now: Instant, uni: &mut Session) -> Result<(), Spent> {
+        while self.inbox_held < self.inbox_max {
+            let Some(stream) = self.blocked.pop_front() else { break };
+            let Some(state) = self.streams.get_mut(&stream) else { continue };
+            state.blocked = false;
+            if state.front.is_empty() {
+                state.front = state.back.split().freeze();
+            }
+            let chunk = core::mem::take(&mut state.front);
+            self.listed = None;
+            let stopped = self.decode(now, uni, stream, &chunk, 0..chunk.len(), false);
+            self.listed = None;
+            let stopped = stopped?;
+            let Some(state) = self.streams.get_mut(&stream) else { continue };
+            state.front = chunk.slice(stopped.min(chunk.len())..);
+            if state.backlog() > 0 {
+                state.blocked = true;
+                self.blocked.push_back(stream);
+            } else if state.finished {
+                self.forget(stream);
+            } else {
+                // An idle stream keeps no buffer.
+                state.back = BytesMut::new();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a stream is inside a package, so that its progress has to be watched.
+    pub(super) fn is_assembling(&self) -> bool {
+        self.streams.values().any(|state| !state.decoder.is_between() && !state.blocked)
+    }
+
+    /// Resets the streams whose unfinished package had credit and gained less than `least` since
+    /// the last look.
+    pub(super) fn check_progress(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        least: usize,
+    ) -> Result<(), Spent> {
+        let mut stuck = VecDeque::new();
+        for (stream, state) in &mut self.streams {
+            let gained = core::mem::take(&mut state.gained);
+            let missing = state.decoder.declared().saturating_sub(state.decoder.pending());
+            let inside = state.accepted && !state.decoder.is_between() && !state.blocked;
+            let had_credit = uni.receive_credit(*stream) > 0;
+            if inside && had_credit && gained < least.min(missing.saturating_add(gained)) {
+                stuck.push_back(*stream);
+            }
+        }
+        for stream in stuck {
+            self.offend(now, uni, stream, Offence::Progress)?;
+        }
+        Ok(())
+    }
+
+    /// Drops what the application has not taken.
+    pub(super) fn discard(&mut self) {
+        self.inbox.discard();
+        self.inbox_held = 0;
+    }
+
+    /// Frees buffers that an idle connection does not need.
+    pub(super) fn shrink(&mut self) {
+        self.buffers.pool.shrink();
+    }
+
+    /// Checks R1 and the bookkeeping of the queues.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_invariants(&self) {
+        let streams: usize = self.streams.values().map(|state| state.reserved).sum();
+        assert!(streams <= self.reserved && self.reserved <= self.reserved_max);
+        let waits = self.streams.values().filter(|state| state.waits).count();
+        assert_eq!(waits, self.waiting.len());
+        let blocked = self.streams.values().filter(|state| state.blocked).count();
+        assert_eq!(blocked, self.blocked.len());
+        let held = self.streams.values().filter(|state| !state.accepted).count();
+        assert_eq!(held, self.held.len());
+        assert_eq!(self.gate.in_use() as usize, self.streams.len().saturating_sub(held));
+    }
+}
+
+/// Where a package lies.
+enum Source<'a> {
+    /// In the chunk that is being decoded, from `start` on.
+    Chunk { chunk: &'a Bytes, start: usize, copy: bool },
+    /// In an assembly of its own.
+    Package(Bytes),
+}
+
+impl Source<'_> {
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
+        match self {
+            Self::Chunk { chunk, start, .. } => {
+                let range = range.start.saturating_add(*start)..range.end.saturating_add(*start);
+                chunk.get(range).unwrap_or(&[])
+            }
+            Self::Package(package) => package.get(range).unwrap_or(&[]),
+        }
+    }
+}
+
+fn as_u32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,492 @@
+//! The control plane: who this node talks to.
+//!
+//! A [`Node`] owns the listeners, the dials, the links by name, and what is known of each peer.
+//! It never sees a byte: each link has a [`Connection`](crate::connection::Connection), and the
+//! two tell each other the latest state through mailboxes.
+//!
+//! A link is dialling, then unproven, then establishing (its peer is proven), then live. The
+//! first live link of a peer connects it, the last one to go disconnects it. At most one link of
+//! a peer is establishing; of two dials that cross, the one made by the peer with the larger id
+//! stays (spec 4.2).
+//!
+//! Invariants: N1 a peer has an entry while it has a link beyond the proof, or the application
+//! has something to be told about it. N2 what the application is told of a peer alternates
+//! strictly between connected and disconnected. N3 protocols are known only of connected peers
+//! (D-51). N4 after a stop no link is left, and nothing follows `Stopped`.
+//!
+//! Bounds: 64 listeners, `dials_max` dials, `pending_max` accepted links without a proof,
+//! `peers_max` peers with `connections_per_peer_max` links each; 64 refusals to tell.
+
+mod dials;
+mod links;
+mod notify;
+mod peers;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use dials::Dials;
+use links::{Links, Stage};
+use notify::Told;
+use peers::Peers;
+
+use crate::address::Address;
+use crate::config::{Config, ConfigError};
+use crate::connection::{Setup, ToConnection, ToNode};
+use crate::contract::{
+    Command, Deadline, DialId, Event, IoCause, ListenerId, Notification, TimerKind,
+};
+use crate::error::{ApplicationError, CloseReason, Refusal, UsageError};
+use crate::id::{ConnectionId, PeerId, ProtocolId};
+use crate::pool::{ManagerConfig, PoolManager};
+use crate::protocol::{ProtocolSet, Registry, RegistryError};
+use crate::receive::ReceiveStreams;
+use crate::seed::Seed;
+use crate::time::{Clamp, Instant};
+
+/// The way to a peer: its protocols and its connections.
+pub type Route = crate::pool::Route<()>;
+
+const LISTENERS_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Listener {
+    address: SocketAddr,
+    local: Option<SocketAddr>,
+}
+
+/// The control plane of one node, as a machine.
+///
+/// ```
+/// use headwater_core::config::Config;
+/// use headwater_core::contract::Command;
+/// use headwater_core::node::Node;
+/// use headwater_core::seed::Seed;
+/// use headwater_core::time::Instant;
+///
+/// let local = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
+/// let now = Instant::ZERO;
+/// let mut node = Node::new(Config::default(), Seed::from_u64(1), local, now)?;
+/// let listener = node.listen(now, "127.0.0.1:0".parse()?)?;
+/// assert!(matches!(node.poll_command(), Some(Command::Listen { listener: l, .. }) if l == listener));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Node {
+    config: Arc<Config>,
+    seed: Seed,
+    local: PeerId,
+    clock: Clamp,
+    registry: Registry,
+    listeners: BTreeMap<ListenerId, Listener>,
+    listeners_made: u32,
+    dials: Dials,
+    links: Links,
+    peers: Peers,
+    routes: PoolManager<()>,
+    streams: ReceiveStreams,
+    commands: VecDeque<Command>,
+    told: Told,
+    routes_changed: VecDeque<PeerId>,
+    paused: bool,
+    stopping: bool,
+}
+
+impl Node {
+    /// A node that is known as `local` and has done nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the configuration does not make sense.
+    pub fn new(
+        config: Config,
+        seed: Seed,
+        local: PeerId,
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let mut clock = Clamp::default();
+        clock.advance(now);
+        let receive_max = u32::try_from(config.receive_streams_max).unwrap_or(u32::MAX);
+        let Ok(streams) = ReceiveStreams::new(receive_max) else {
+            let (key, actual) = ("receive_streams_max", 0);
+            return Err(ConfigError { key, actual, min: 1, max: 256 });
+        };
+        Ok(Self {
+            registry: Registry::new(config.protocols_max),
+            routes: PoolManager::new(ManagerConfig {
+                connections_per_peer: config.connections_per_peer_max,
+                streams_per_peer: config.send_streams_max,
+                ask_again: Duration::from_secs(5),
+            }),
+            streams,
+            config: Arc::new(config),
+            seed,
+            local,
+            clock,
+            listeners: BTreeMap::new(),
+            listeners_made: 0,
+            dials: Dials::default(),
+            links: Links::default(),
+            peers: Peers::default(),
+            commands: VecDeque::new(),
+            told: Told::default(),
+            routes_changed: VecDeque::new(),
+            paused: false,
+            stopping: false,
+        })
+    }
+
+    /// This node's own id.
+    #[must_use]
+    pub const fn local(&self) -> PeerId {
+        self.local
+    }
+
+    /// The configuration, as validated.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What this node supports.
+    #[must_use]
+    pub const fn protocols(&self) -> &ProtocolSet {
+        self.registry.protocols()
+    }
+
+    // What the application asks for.
+
+    /// Listens for peers. The outcome is told by `Notification::Listening` or `ListenFailed`.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError::Stopping`], [`ApplicationError::TooManyListeners`].
+    pub fn listen(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+    ) -> Result<ListenerId, ApplicationError> {
+        self.clock.advance(now);
+        if self.stopping {
+            return Err(ApplicationError::Stopping);
+        }
+        if self.listeners.len() >= LISTENERS_MAX {
+            return Err(ApplicationError::TooManyListeners);
+        }
+        let listener = ListenerId(self.listeners_made);
+        self.listeners_made = self.listeners_made.wrapping_add(1);
+        self.listeners.insert(listener, Listener { address, local: None });
+        self.commands.push_back(Command::Listen { listener, address });
+        Ok(listener)
+    }
+
+    /// Stops listening there; connections stay. Does nothing if it is not listening there.
+    pub fn stop_listening(&mut self, now: Instant, listener: ListenerId) {
+        self.clock.advance(now);
+        if self.listeners.remove(&listener).is_some() {
+            self.commands.push_back(Command::StopListening { listener });
+        }
+    }
+
+    /// Where this node listens, with real ports.
+    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listeners.values().filter_map(|listener| listener.local)
+    }
+
+    /// Connects to a peer. The outcome is told by `Notification::Dialed` or `DialFailed`; a peer
+    /// that is connected already counts as dialled.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError::Stopping`], [`ApplicationError::TooManyDials`],
+    /// [`ApplicationError::OwnId`], [`ApplicationError::BadAddress`].
+    pub fn dial(&mut self, now: Instant, address: Address) -> Result<DialId, ApplicationError> {
+        let now = self.clock.advance(now);
+        self.start_dial(now, address)
+    }
+
+    /// Closes every connection of a peer, in order: what was accepted for sending leaves first.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError::NotConnected`].
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), ApplicationError> {
+        self.clock.advance(now);
+        let known = self.peers.get(&peer).ok_or(ApplicationError::NotConnected)?;
+        let links = known.links.clone();
+        if links.is_empty() {
+            return Err(ApplicationError::NotConnected);
+        }
+        for id in links {
+            self.links.order(id, close_order(CloseReason::Requested));
+        }
+        Ok(())
+    }
+
+    /// Supports a protocol from now on; connected peers are told.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError::Stopping`], [`ApplicationError::AlreadyRegistered`],
+    /// [`ApplicationError::TooManyProtocols`], [`ApplicationError::ReservedProtocol`].
+    pub fn register(&mut self, now: Instant, protocol: ProtocolId) -> Result<(), ApplicationError> {
+        let now = self.clock.advance(now);
+        if self.stopping {
+            return Err(ApplicationError::Stopping);
+        }
+        if protocol.as_str() == ProtocolId::EXCHANGER {
+            return Err(ApplicationError::ReservedProtocol);
+        }
+        self.registry.register(protocol).map_err(registry_error)?;
+        self.announce(now);
+        Ok(())
+    }
+
+    /// Supports a protocol no longer; connected peers are told.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError::Stopping`], [`ApplicationError::NotRegistered`],
+    /// [`ApplicationError::ReservedProtocol`].
+    pub fn unregister(
+        &mut self,
+        now: Instant,
+        protocol: &ProtocolId,
+    ) -> Result<(), ApplicationError> {
+        let now = self.clock.advance(now);
+        if self.stopping {
+            return Err(ApplicationError::Stopping);
+        }
+        self.registry.unregister(protocol.as_str()).map_err(registry_error)?;
+        self.announce(now);
+        Ok(())
+    }
+
+    /// Stops in order: listeners first, then every link, each within `close_deadline`.
+    /// `Notification::Stopped` is the last word. Further calls do nothing (D-14).
+    pub fn stop(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        let listeners = core::mem::take(&mut self.listeners);
+        for listener in listeners.into_keys() {
+            self.commands.push_back(Command::StopListening { listener });
+        }
+        self.stop_dials(now);
+        for id in self.links.ids() {
+            self.links.order(id, close_order(CloseReason::Stopping));
+        }
+    }
+
+    /// Whether the node has stopped and everything was told.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.told.is_over()
+    }
+
+    // What the driver does.
+
+    /// Takes what happened outside. Late events for what is gone are ignored.
+    pub fn handle_event(&mut self, now: Instant, event: Event) {
+        let now = self.clock.advance(now);
+        match event {
+            Event::Listening { listener, local } => {
+                if let Some(known) = self.listeners.get_mut(&listener) {
+                    known.local = Some(local);
+                    self.told.answer(Notification::Listening { listener, local });
+                }
+            }
+            Event::ListenFailed { listener, cause } => {
+                if let Some(Listener { address, .. }) = self.listeners.remove(&listener) {
+                    let failed = Notification::ListenFailed { listener, address, cause };
+                    self.told.answer(failed);
+                }
+            }
+            Event::Resolved { query, addresses } => self.on_resolved(now, query, &addresses),
+            Event::ResolveFailed { query, cause } => self.on_resolve_failed(query, cause),
+            Event::DialFailed { connection, cause } => self.on_dial_failed(now, connection, cause),
+        }
+    }
+
+    /// A link was accepted: gives what its connection begins with.
+    ///
+    /// # Errors
+    ///
+    /// Why the link is turned away; close it.
+    pub fn handle_accepted(
+        &mut self,
+        now: Instant,
+        listener: ListenerId,
+        remote: SocketAddr,
+    ) -> Result<Setup, Refusal> {
+        self.clock.advance(now);
+        if self.stopping || !self.listeners.contains_key(&listener) {
+            return Err(Refusal::Stopping);
+        }
+        if self.links.unproven_inbound() >= self.config.pending_max {
+            return Err(Refusal::TooManyPending);
+        }
+        let id = self.links.insert_inbound(remote);
+        self.pause_or_resume();
+        Ok(self.setup(id))
+    }
+
+    /// A dial led to a link: gives what its connection begins with.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`] if that dial is not under way (any more); close the link.
+    pub fn handle_dialed(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        local: SocketAddr,
+    ) -> Result<Setup, UsageError> {
+        let _ = local;
+        self.clock.advance(now);
+        let Some(link) = self.links.get_mut(connection) else {
+            return Err(UsageError::UnknownConnection(connection));
+        };
+        if link.stage != Stage::Dialling {
+            return Err(UsageError::Unexpected(connection));
+        }
+        link.stage = Stage::Unproven;
+        Ok(self.setup(connection))
+    }
+
+    /// Takes what a connection has to say. A report of a link that is gone is ignored.
+    pub fn handle_report(&mut self, now: Instant, connection: ConnectionId, report: ToNode) {
+        let now = self.clock.advance(now);
+        self.on_report(now, connection, report);
+    }
+
+    /// A link's connection was lost without its final report: its task broke, for example.
+    pub fn handle_vanished(&mut self, now: Instant, connection: ConnectionId) {
+        let now = self.clock.advance(now);
+        self.on_vanished(now, connection);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.dials_timeout(now);
+        self.push_timeouts(now);
+    }
+
+    /// When it wants to be called, and why.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Deadline> {
+        let dial = self.dials.next_timeout().map(|at| Deadline { at, why: TimerKind::Dial });
+        let push = self.peers.next_timeout().map(|at| Deadline { at, why: TimerKind::Push });
+        Deadline::earlier(dial, push)
+    }
+
+    /// Takes the next thing that the driver has to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Takes the next mailbox for a connection.
+    pub fn poll_order(&mut self) -> Option<(ConnectionId, ToConnection)> {
+        self.links.poll_order()
+    }
+
+    /// Takes the next thing that the application should know.
+    pub fn poll_notification(&mut self) -> Option<Notification> {
+        self.next_notification()
+    }
+
+    /// Takes the next answer to a call of the application, ahead of all other notifications: an
+    /// adapter whose calls wait for their outcome uses it. Each is given once, here or by
+    /// [`poll_notification`](Self::poll_notification).
+    pub fn poll_answer(&mut self) -> Option<Notification> {
+        self.told.poll_answer()
+    }
+
+    /// Takes the next peer whose route has changed, or ended.
+    pub fn poll_route(&mut self) -> Option<PeerId> {
+        self.routes_changed.pop_front()
+    }
+
+    /// The way to a connected peer.
+    #[must_use]
+    pub fn route(&self, peer: &PeerId) -> Option<&Route> {
+        self.routes.route(peer)
+    }
+
+    /// The connected peers, in the order of their ids.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.routes.peers()
+    }
+
+    fn setup(&self, id: ConnectionId) -> Setup {
+        let (direction, expected, remote) = self.links.describe(id);
+        let nonce = (u64::from(id.index) << 32) | u64::from(id.generation);
+        let seed = self.seed.rng("connection", nonce).next_u64();
+        Setup {
+            connection: id,
+            direction,
+            expected,
+            remote,
+            local: self.local,
+            config: self.config.clone(),
+            seed: Seed::from_u64(seed),
+        }
+    }
+
+    fn route_changed(&mut self, peer: PeerId) {
+        if !self.routes_changed.contains(&peer) {
+            self.routes_changed.push_back(peer);
+        }
+    }
+
+    fn pause_or_resume(&mut self) {
+        let full = self.links.unproven_inbound() >= self.config.pending_max;
+        if full != self.paused {
+            self.paused = full;
+            let command = if full { Command::PauseAccept } else { Command::ResumeAccept };
+            self.commands.push_back(command);
+        }
+    }
+
+    /// Checks N1, N2 and the bookkeeping of links and peers.
+    #[doc(hidden)]
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn assert_invariants(&self) {
+        self.links.assert_invariants();
+        self.routes.assert_invariants();
+        self.streams.assert_invariants();
+        self.peers.assert_invariants();
+        for (peer, known) in self.peers.iter() {
+            assert_eq!(known.links.is_empty(), self.routes.route(peer).is_none());
+        }
+    }
+}
+
+fn close_order(reason: CloseReason) -> ToConnection {
+    ToConnection { close: Some(reason), ..ToConnection::default() }
+}
+
+const fn registry_error(error: RegistryError) -> ApplicationError {
+    match error {
+        RegistryError::AlreadyRegistered => ApplicationError::AlreadyRegistered,
+        RegistryError::NotRegistered => ApplicationError::NotRegistered,
+        RegistryError::TooMany { .. } => ApplicationError::TooManyProtocols,
+        RegistryError::Permanent => ApplicationError::ReservedProtocol,
+    }
+}
+
+impl Node {
+    fn on_vanished(&mut self, now: Instant, id: ConnectionId) {
+        let closed = crate::connection::Closed {
+            reason: CloseReason::Io(IoCause::Other),
+            leftover: alloc::vec::Vec::new(),
+        };
+        self.on_closed(now, id, closed);
+    }
+}

@@ -1,0 +1,384 @@
+//! What is known of each peer, and what happens when a link of it is proven, established, gone.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use smallvec::SmallVec;
+
+use super::links::Stage;
+use super::notify::News;
+use super::{Node, close_order};
+use crate::connection::{Closed, ToConnection, ToNode, Verdict};
+use crate::contract::{Direction, Notification};
+use crate::error::{CloseReason, DialError, Refusal, UndeliveredReason};
+use crate::id::{ConnectionId, PeerId};
+use crate::protocol::{PeerProtocols, ProtocolSet, Push, PushConfig};
+use crate::time::Instant;
+
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    /// Live links, oldest first.
+    pub(super) links: SmallVec<[ConnectionId; 2]>,
+    /// The link that is being established.
+    establishing: Option<ConnectionId>,
+    pub(super) theirs: PeerProtocols,
+    /// Tells the peer our list when it changes; there while it is connected.
+    push: Option<Push>,
+    /// When `push` stands in `Peers::timers`.
+    timer: Option<Instant>,
+    pub(super) news: News,
+}
+
+/// Bound: `peers_max` connected peers, as many links being established, and peers that the
+/// application has yet to hear of.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    peers: BTreeMap<PeerId, Peer>,
+    timers: BTreeSet<(Instant, PeerId)>,
+}
+
+impl Peers {
+    pub(super) fn get(&self, peer: &PeerId) -> Option<&Peer> {
+        self.peers.get(peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(peer)
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn forget_if_idle(&mut self, peer: &PeerId) {
+        let idle = |known: &Peer| {
+            known.links.is_empty() && known.establishing.is_none() && known.news.is_settled()
+        };
+        if self.peers.get(peer).is_some_and(idle) {
+            self.set_timer(peer, None);
+            self.peers.remove(peer);
+        }
+    }
+
+    /// Peers that are connected or being established.
+    fn occupied(&self) -> usize {
+        let taken = |known: &&Peer| !known.links.is_empty() || known.establishing.is_some();
+        self.peers.values().filter(taken).count()
+    }
+
+    fn set_timer(&mut self, peer: &PeerId, at: Option<Instant>) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        if known.timer == at {
+            return;
+        }
+        if let Some(old) = core::mem::replace(&mut known.timer, at) {
+            self.timers.remove(&(old, *peer));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, *peer));
+        }
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
+        self.peers.iter()
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_invariants(&self) {
+        for (peer, known) in &self.peers {
+            assert_eq!(known.links.is_empty(), known.push.is_none());
+            let timer = known.push.as_ref().and_then(Push::next_timeout);
+            assert_eq!(timer, known.timer);
+            assert!(timer.is_none_or(|at| self.timers.contains(&(at, *peer))));
+        }
+        let timers = self.peers.values().filter(|known| known.timer.is_some()).count();
+        assert_eq!(timers, self.timers.len());
+    }
+}
+
+/// Which of two crossing dials stays: true if the one that `a` made does (spec 4.2).
+pub(super) fn outweighs(a: &PeerId, b: &PeerId) -> bool {
+    let differing = a.as_bytes().iter().zip(b.as_bytes()).find(|(a, b)| a != b);
+    differing.is_none_or(|(a, b)| a > b)
+}
+
+impl Node {
+    pub(super) fn on_report(&mut self, now: Instant, id: ConnectionId, report: ToNode) {
+        if let Some(peer) = report.proven {
+            self.on_proven(id, peer);
+        }
+        if report.ready || report.exchanged.is_some() {
+            self.on_established(now, id, report.exchanged);
+        }
+        let Some(link) = self.links.get(id) else { return };
+        let stage = link.stage;
+        if let Stage::Live(peer) = stage {
+            if let Some(theirs) = report.learned {
+                self.on_learned(peer, theirs);
+            }
+            if report.push_answered.is_some() || report.push_failed.is_some() {
+                self.on_push(now, peer, report.push_answered.is_some());
+            }
+            if let Some(load) = report.load {
+                let _known = self.routes.set_load(now, id, load);
+                self.expand(now);
+            }
+            if let Some(wanted) = report.streams_wanted {
+                let streams_granted = Some(self.streams.grant(peer, id, wanted));
+                self.links.order(id, ToConnection { streams_granted, ..Default::default() });
+            }
+        }
+        if let Stage::Live(peer) | Stage::Establishing(peer) = stage {
+            if !report.undelivered.is_empty() {
+                self.peers
+                    .peers
+                    .entry(peer)
+                    .or_default()
+                    .news
+                    .undelivered
+                    .merge(report.undelivered);
+                self.tell(peer);
+            }
+        }
+        if let Some(closed) = report.closed {
+            self.on_closed(now, id, *closed);
+        }
+    }
+
+    /// Spec 4.2, steps 2 to 4: may this peer go on, and has it to exchange protocols?
+    fn on_proven(&mut self, id: ConnectionId, peer: PeerId) {
+        let Some(link) = self.links.get(id) else { return };
+        if link.stage != Stage::Unproven {
+            return;
+        }
+        let (direction, expected) = (link.direction, link.expected);
+        let verdict = self.judge(id, peer, direction, expected);
+        self.links.set_stage(id, Stage::Establishing(peer));
+        self.pause_or_resume();
+        let ours = Some(self.registry.protocols().clone());
+        let mut order = ToConnection { ours, ..ToConnection::default() };
+        match verdict {
+            Ok(exchange) => {
+                let known = self.peers.peers.entry(peer).or_default();
+                known.establishing = Some(id);
+                order.proven_verdict = Some(Verdict::Proceed { exchange });
+                let version = self.registry.version();
+                if let Some(link) = self.links.get_mut(id) {
+                    link.version = version;
+                }
+            }
+            Err(refusal) => order.proven_verdict = Some(Verdict::Refuse(refusal)),
+        }
+        self.links.order(id, order);
+    }
+
+    fn judge(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        direction: Direction,
+        expected: Option<PeerId>,
+    ) -> Result<bool, Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        if peer == self.local {
+            return Err(Refusal::OwnId);
+        }
+        if let Some(expected) = expected.filter(|expected| *expected != peer) {
+            return Err(Refusal::WrongPeer { expected, actual: peer });
+        }
+        let known = self.peers.get(&peer);
+        let live = known.map_or(0, |known| known.links.len());
+        if live >= self.config.connections_per_peer_max {
+            return Err(Refusal::TooManyConnections);
+        }
+        if let Some(old) = known.and_then(|known| known.establishing).filter(|old| *old != id) {
+            let keep_own = outweighs(&self.local, &peer);
+            let loses = if keep_own { Direction::Inbound } else { Direction::Outbound };
+            let old_direction = self.links.get(old).map(|link| link.direction);
+            if old_direction == Some(direction) || old_direction != Some(loses) {
+                return Err(Refusal::Duplicate);
+            }
+            let order = close_order(CloseReason::Refused(Refusal::Duplicate));
+            self.links.order(old, order);
+        } else if live == 0 && self.peers.occupied() >= self.config.peers_max {
+            return Err(Refusal::TooManyPeers);
+        }
+        Ok(live == 0)
+    }
+
+    /// Spec 4.2, steps 5 to 9: the link goes live.
+    fn on_established(&mut self, now: Instant, id: ConnectionId, theirs: Option<ProtocolSet>) {
+        let Some(link) = self.links.get(id) else { return };
+        let Stage::Establishing(peer) = link.stage else { return };
+        let (version, dial) = (link.version, link.dial);
+        let known = self.peers.peers.entry(peer).or_default();
+        // The loser of a tie may get here before it hears that it lost (D-46).
+        let chosen = known.establishing == Some(id);
+        if !chosen || self.stopping || self.routes.add(peer, id, ()).is_err() {
+            let refusal = if self.stopping { Refusal::Stopping } else { Refusal::Duplicate };
+            let live_verdict = Some(Verdict::Refuse(refusal));
+            self.links.order(id, ToConnection { live_verdict, ..ToConnection::default() });
+            return;
+        }
+        known.establishing = None;
+        known.links.push(id);
+        if known.links.len() == 1 {
+            known.theirs = PeerProtocols::new();
+            known.news.connected();
+            let config =
+                PushConfig { answer_timeout: self.config.push_deadline, ..PushConfig::default() };
+            known.push = Some(Push::new(config, version));
+        }
+        self.links.set_stage(id, Stage::Live(peer));
+        let limit = self.config.receive_streams_max;
+        let share = limit.checked_div(self.config.connections_per_peer_max).unwrap_or(limit);
+        let granted = self.streams.grant(peer, id, u32::try_from(share).unwrap_or(u32::MAX));
+        let order = ToConnection {
+            live_verdict: Some(Verdict::Proceed { exchange: false }),
+            streams_granted: Some(granted),
+            ours: Some(self.registry.protocols().clone()),
+            ..ToConnection::default()
+        };
+        self.links.order(id, order);
+        match theirs {
+            Some(theirs) => self.on_learned(peer, theirs),
+            None => self.tell(peer),
+        }
+        self.push(now, peer);
+        self.route_changed(peer);
+        if let Some(dial) = dial {
+            self.dial_done(dial, peer);
+        }
+    }
+
+    fn on_learned(&mut self, peer: PeerId, theirs: ProtocolSet) {
+        if let Some(known) = self.peers.get_mut(&peer).filter(|known| !known.links.is_empty()) {
+            // Stored before anybody is told (D-48).
+            known.theirs.set(theirs.clone());
+            let _known = self.routes.set_protocols(&peer, theirs);
+            self.route_changed(peer);
+            self.tell(peer);
+        }
+    }
+
+    /// A link is gone.
+    pub(super) fn on_closed(&mut self, now: Instant, id: ConnectionId, closed: Closed) {
+        let Some(link) = self.links.remove(id) else { return };
+        self.pause_or_resume();
+        let Closed { reason, leftover, .. } = closed;
+        let peer = match link.stage {
+            Stage::Live(peer) => {
+                self.on_live_closed(now, id, peer, reason, leftover);
+                return;
+            }
+            Stage::Establishing(peer) => Some(peer),
+            Stage::Dialling | Stage::Unproven => None,
+        };
+        if let Some(peer) = peer {
+            if let Some(known) = self.peers.get_mut(&peer) {
+                // Only the link that holds the place frees it (D-46).
+                if known.establishing == Some(id) {
+                    known.establishing = None;
+                }
+            }
+            self.peers.forget_if_idle(&peer);
+        }
+        let refusal = match reason {
+            CloseReason::Refused(refusal) => refusal,
+            reason => Refusal::Closed(alloc::boxed::Box::new(reason)),
+        };
+        let (remote, direction) = (link.remote, link.direction);
+        let reason = refusal.clone();
+        self.told.refusal(Notification::Refused { remote, peer, direction, reason });
+        if let Some(dial) = link.dial {
+            self.dial_failed(now, dial, DialError::Refused(refusal));
+        }
+    }
+
+    fn on_live_closed(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        peer: PeerId,
+        reason: CloseReason,
+        leftover: alloc::vec::Vec<crate::connection::Parcel>,
+    ) {
+        let _known = self.routes.remove(id);
+        self.streams.close_connection(id);
+        self.route_changed(peer);
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.links.retain(|link| *link != id);
+        if let Some(other) = known.links.first().copied() {
+            if let Some(push) = &mut known.push {
+                push.failed(now);
+            }
+            self.links.order(other, ToConnection { adopt: leftover, ..ToConnection::default() });
+            self.push(now, peer);
+            return;
+        }
+        for parcel in leftover {
+            parcel.count(UndeliveredReason::ConnectionLost, &mut known.news.undelivered);
+        }
+        let theirs = core::mem::take(&mut known.theirs);
+        known.news.disconnected(reason, theirs);
+        known.push = None;
+        self.peers.set_timer(&peer, None);
+        self.tell(peer);
+    }
+
+    // Our list, to every connected peer.
+
+    /// Our list has changed.
+    pub(super) fn announce(&mut self, now: Instant) {
+        let version = self.registry.version();
+        for id in self.links.ids() {
+            let ours = Some(self.registry.protocols().clone());
+            self.links.order(id, ToConnection { ours, ..ToConnection::default() });
+        }
+        let peers: alloc::vec::Vec<PeerId> = self.routes.peers().collect();
+        for peer in peers {
+            if let Some(push) = self.peers.get_mut(&peer).and_then(|known| known.push.as_mut()) {
+                push.changed(now, version);
+            }
+            self.push(now, peer);
+        }
+    }
+
+    fn on_push(&mut self, now: Instant, peer: PeerId, answered: bool) {
+        if let Some(push) = self.peers.get_mut(&peer).and_then(|known| known.push.as_mut()) {
+            if answered {
+                push.answered(now);
+            } else {
+                push.failed(now);
+            }
+        }
+        self.push(now, peer);
+    }
+
+    /// Sends our list to a peer if it is time to, and sets the timer for the next time.
+    fn push(&mut self, now: Instant, peer: PeerId) {
+        let version = self.registry.version();
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        let Some(push) = &mut known.push else { return };
+        push.changed(now, version);
+        if let (Some(version), Some(id)) = (push.poll_send(now), known.links.first().copied()) {
+            self.links.order(id, ToConnection { push: Some(version), ..ToConnection::default() });
+        }
+        let at = push.next_timeout();
+        self.peers.set_timer(&peer, at);
+    }
+
+    pub(super) fn push_timeouts(&mut self, now: Instant) {
+        while let Some((at, peer)) = self.peers.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            if let Some(push) = self.peers.get_mut(&peer).and_then(|known| known.push.as_mut()) {
+                push.handle_timeout(now);
+            }
+            self.push(now, peer);
+        }
+    }
+}

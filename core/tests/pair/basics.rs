@@ -1,0 +1,95 @@
+//! What a pair of nodes does when nobody misbehaves.
+
+use std::time::Duration;
+
+use headwater_core::config::Config;
+use headwater_core::secure::Insecure;
+
+use crate::harness::{Cut, World, peer_id, protocol};
+
+fn pair(seed: u64) -> World<Insecure> {
+    let end = |number| (Config::default(), Insecure::new(peer_id(number)).unwrap());
+    let mut world = World::new(seed, vec![end(0), end(1)]);
+    for end in 0..2 {
+        world.ends[end].endpoint.register(world.now, protocol("/echo")).unwrap();
+    }
+    world
+}
+
+#[test]
+fn two_nodes_learn_of_each_other_and_of_their_protocols() {
+    let mut world = pair(1);
+    world.connect(0, 1);
+    assert_eq!(world.told(0), ["dialed", "connected", "+/echo", "+/protocol-exchanger/v0.0.1"]);
+    assert_eq!(world.told(1), ["listening", "connected", "+/echo", "+/protocol-exchanger/v0.0.1"]);
+}
+
+#[test]
+fn messages_of_all_sizes_arrive_both_ways() {
+    let mut world = pair(2);
+    world.cut = Cut::Random(50_000);
+    world.connect(0, 1);
+    for (from, to) in [(0, 1), (1, 0)] {
+        for len in [0, 1, 127, 128, 8191, 8192, 65_536, 300_000, 1 << 20, 8 << 20] {
+            let payload: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
+            world.send(from, to, "/echo", payload.clone());
+            world.run();
+            let message = world.ends[to].messages.pop().unwrap();
+            assert_eq!(message.payload.len(), len);
+            assert!(message.payload == payload);
+            assert_eq!(message.peer, world.ends[from].endpoint.local());
+        }
+    }
+}
+
+#[test]
+fn byte_by_byte_gives_the_same() {
+    let mut world = pair(3);
+    world.cut = Cut::Bytes;
+    world.connect(0, 1);
+    world.send(0, 1, "/echo", vec![7; 1000]);
+    world.run();
+    assert_eq!(world.ends[1].messages[0].payload, vec![7; 1000]);
+}
+
+#[test]
+fn a_late_registration_is_pushed_and_an_early_end_too() {
+    let mut world = pair(4);
+    world.connect(0, 1);
+    world.ends[0].notifications.clear();
+    let now = world.now;
+    world.ends[1].endpoint.register(now, protocol("/late")).unwrap();
+    world.run();
+    assert_eq!(world.told(0), ["+/late"]);
+    world.ends[1].endpoint.unregister(now, &protocol("/late")).unwrap();
+    world.run();
+    assert_eq!(world.told(0), ["+/late", "-/late"]);
+}
+
+#[test]
+fn stop_closes_in_order_and_tells_both() {
+    let mut world = pair(5);
+    world.connect(0, 1);
+    world.send(0, 1, "/echo", vec![1; 100_000]);
+    let now = world.now;
+    world.ends[0].endpoint.stop(now);
+    world.run();
+    assert_eq!(world.ends[1].messages.len(), 1);
+    assert_eq!(world.told(0).last().unwrap(), "stopped");
+    assert!(world.told(1).contains(&"disconnected: closed by the peer".to_string()));
+    world.advance(Duration::from_secs(20));
+    assert!(world.ends[0].endpoint.is_stopped());
+}
+
+#[test]
+fn a_broken_link_is_told_with_its_cause_and_protocols_are_lost_first() {
+    let mut world = pair(6);
+    world.connect(0, 1);
+    world.ends[0].notifications.clear();
+    world.break_links(1);
+    world.run();
+    let told = world.told(0);
+    let (last, lost) = told.split_last().unwrap();
+    assert_eq!(last, "disconnected: reset by the other side");
+    assert_eq!(lost, ["-/echo", "-/protocol-exchanger/v0.0.1"]);
+}

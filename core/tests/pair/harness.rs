@@ -1,0 +1,350 @@
+//! Endpoints in virtual time, joined by pipes that cut bytes as a seed says.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use headwater_core::address::Address;
+use headwater_core::config::Config;
+use headwater_core::contract::{Command, Event, IoCause, LinkCommand, ListenerId, Notification};
+use headwater_core::endpoint::Endpoint;
+use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
+use headwater_core::message::Message;
+use headwater_core::secure::ChannelFactory;
+use headwater_core::seed::{Rng, Seed};
+use headwater_core::time::Instant;
+
+/// Ids of peers for tests, in ascending order.
+pub(crate) fn peer_id(number: usize) -> PeerId {
+    const DIGITS: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
+    text[2] = DIGITS[number % DIGITS.len()];
+    text[3] = DIGITS[number / DIGITS.len()];
+    PeerId::from_bytes(&text).unwrap()
+}
+
+pub(crate) fn protocol(name: &str) -> ProtocolId {
+    ProtocolId::new(name).unwrap()
+}
+
+/// One direction of a link.
+#[derive(Debug, Default)]
+struct Pipe {
+    bytes: VecDeque<u8>,
+    finished: bool,
+    broken: bool,
+}
+
+/// How pipes cut bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cut {
+    /// As much as fits.
+    Whole,
+    /// One byte a read.
+    Bytes,
+    /// Whatever the seed says, up to this many.
+    Random(usize),
+}
+
+pub(crate) struct End<F: ChannelFactory> {
+    pub(crate) endpoint: Endpoint<F>,
+    pub(crate) notifications: Vec<Notification>,
+    pub(crate) messages: Vec<Message>,
+    /// Whether messages are taken as they come.
+    pub(crate) takes: bool,
+    address: SocketAddr,
+    listening: Option<ListenerId>,
+    /// Bytes written, all links together, in order.
+    pub(crate) written: Vec<u8>,
+}
+
+pub(crate) struct World<F: ChannelFactory> {
+    pub(crate) now: Instant,
+    pub(crate) ends: Vec<End<F>>,
+    /// From one side of a link to the other.
+    links: BTreeMap<(usize, ConnectionId), (usize, ConnectionId)>,
+    pipes: BTreeMap<(usize, ConnectionId), Pipe>,
+    pub(crate) cut: Cut,
+    /// Bytes that a pipe holds before writes to it stop.
+    pub(crate) pipe_max: usize,
+    rng: Rng,
+}
+
+impl<F: ChannelFactory> World<F> {
+    pub(crate) fn new(seed: u64, configs: Vec<(Config, F)>) -> Self {
+        let now = Instant::from_nanos(1_000_000_000);
+        let mut ends = Vec::new();
+        for (number, (config, factory)) in configs.into_iter().enumerate() {
+            let seed = Seed::from_u64(seed.wrapping_mul(31).wrapping_add(number as u64));
+            ends.push(End {
+                endpoint: Endpoint::new(config, seed, factory, now).unwrap(),
+                notifications: Vec::new(),
+                messages: Vec::new(),
+                takes: true,
+                address: SocketAddr::from(([127, 0, 0, 1], 1000 + number as u16)),
+                listening: None,
+                written: Vec::new(),
+            });
+        }
+        Self {
+            now,
+            ends,
+            links: BTreeMap::new(),
+            pipes: BTreeMap::new(),
+            cut: Cut::Whole,
+            pipe_max: 256 * 1024,
+            rng: Seed::from_u64(seed).rng("pipes", 0),
+        }
+    }
+
+    pub(crate) fn address(&self, end: usize) -> Address {
+        Address::from(self.ends[end].address).with_peer(self.ends[end].endpoint.local())
+    }
+
+    pub(crate) fn listen(&mut self, end: usize) {
+        let address = self.ends[end].address;
+        let listener = self.ends[end].endpoint.listen(self.now, address).unwrap();
+        self.ends[end].listening = Some(listener);
+        self.run();
+    }
+
+    /// Lets `from` dial `to`, and everything that follows happen.
+    pub(crate) fn connect(&mut self, from: usize, to: usize) {
+        if self.ends[to].listening.is_none() {
+            self.listen(to);
+        }
+        let address = self.address(to);
+        self.ends[from].endpoint.dial(self.now, address).unwrap();
+        self.run();
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        from: usize,
+        to: usize,
+        name: &str,
+        payload: impl Into<bytes::Bytes>,
+    ) {
+        let peer = self.ends[to].endpoint.local();
+        let now = self.now;
+        self.ends[from].endpoint.send(now, &peer, &protocol(name), payload.into()).unwrap();
+    }
+
+    /// Runs until nothing moves any more, without letting time pass.
+    pub(crate) fn run(&mut self) {
+        for round in 0.. {
+            assert!(round < 5_000_000, "the world does not come to rest");
+            if !self.step() {
+                break;
+            }
+        }
+    }
+
+    /// Lets time pass, firing deadlines as they come.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let end = self.now.after(by);
+        for round in 0.. {
+            assert!(round < 1_000_000, "deadlines do not advance");
+            self.run();
+            let next = self.ends.iter().filter_map(|end| end.endpoint.next_timeout()).min();
+            let Some(next) = next.filter(|next| next.at <= end) else { break };
+            self.now = self.now.max(next.at);
+            for end in &mut self.ends {
+                end.endpoint.handle_timeout(self.now);
+            }
+        }
+        self.now = end;
+        for end in &mut self.ends {
+            end.endpoint.handle_timeout(self.now);
+        }
+        self.run();
+    }
+
+    /// One round over all ends; whether anything happened.
+    pub(crate) fn step(&mut self) -> bool {
+        let mut moved = false;
+        for end in 0..self.ends.len() {
+            moved |= self.commands(end);
+            moved |= self.bytes(end);
+            let now = self.now;
+            let this = &mut self.ends[end];
+            while let Some(notification) = this.endpoint.poll_notification() {
+                this.notifications.push(notification);
+                moved = true;
+            }
+            while this.takes {
+                let Some(message) = this.endpoint.poll_message(now) else { break };
+                this.messages.push(message.detach());
+                moved = true;
+            }
+            this.endpoint.assert_invariants();
+        }
+        moved
+    }
+
+    fn commands(&mut self, end: usize) -> bool {
+        let mut moved = false;
+        while let Some(command) = self.ends[end].endpoint.poll_command() {
+            moved = true;
+            match command {
+                Command::Listen { listener, address } => {
+                    let event = Event::Listening { listener, local: address };
+                    self.ends[end].endpoint.handle_event(self.now, event);
+                }
+                Command::StopListening { .. } => self.ends[end].listening = None,
+                Command::Dial { connection, remote } => self.dial(end, connection, remote),
+                Command::Link { connection, command } => {
+                    self.link_command(end, connection, command);
+                }
+                _ => {}
+            }
+        }
+        moved
+    }
+
+    fn dial(&mut self, from: usize, connection: ConnectionId, remote: SocketAddr) {
+        let now = self.now;
+        let listens = |end: &End<F>| end.address == remote && end.listening.is_some();
+        let Some(to) = self.ends.iter().position(listens) else {
+            let event = Event::DialFailed { connection, cause: IoCause::Refused };
+            return self.ends[from].endpoint.handle_event(now, event);
+        };
+        let listener = self.ends[to].listening.unwrap();
+        let local = self.ends[from].address;
+        if self.ends[from].endpoint.handle_dialed(now, connection, local).is_err() {
+            return;
+        }
+        self.pipes.insert((from, connection), Pipe::default());
+        match self.ends[to].endpoint.handle_accepted(now, listener, local) {
+            Ok(accepted) => {
+                self.pipes.insert((to, accepted), Pipe::default());
+                self.links.insert((from, connection), (to, accepted));
+                self.links.insert((to, accepted), (from, connection));
+            }
+            Err(_) => {
+                self.ends[from].endpoint.handle_io_error(now, connection, IoCause::Reset);
+            }
+        }
+    }
+
+    fn link_command(&mut self, end: usize, connection: ConnectionId, command: LinkCommand) {
+        let Some(pipe) = self.pipes.get_mut(&(end, connection)) else { return };
+        match command {
+            LinkCommand::Finish => pipe.finished = true,
+            LinkCommand::Close => {
+                pipe.finished = true;
+                self.forget(end, connection);
+            }
+            LinkCommand::Abort => {
+                pipe.broken = true;
+                self.forget(end, connection);
+            }
+        }
+    }
+
+    /// This side reads no more; what it wrote still arrives.
+    fn forget(&mut self, end: usize, connection: ConnectionId) {
+        if let Some(other) = self.links.get(&(end, connection)) {
+            if let Some(pipe) = self.pipes.get_mut(other) {
+                pipe.bytes.clear();
+            }
+        }
+    }
+
+    /// Breaks a link in both directions, as a peer that died does.
+    pub(crate) fn break_links(&mut self, end: usize) {
+        for (key, pipe) in &mut self.pipes {
+            if key.0 == end {
+                pipe.broken = true;
+            }
+        }
+    }
+
+    fn bytes(&mut self, end: usize) -> bool {
+        let mut moved = false;
+        while self.ends[end].endpoint.poll_ready().is_some() {}
+        let mine: Vec<ConnectionId> =
+            self.pipes.keys().filter(|(e, _)| *e == end).map(|(_, c)| *c).collect();
+        for connection in mine {
+            moved |= self.write(end, connection);
+            moved |= self.read(end, connection);
+        }
+        moved
+    }
+
+    fn quantum(&mut self, available: usize) -> usize {
+        match self.cut {
+            Cut::Whole => available,
+            Cut::Bytes => available.min(1),
+            Cut::Random(max) => available.min(1 + self.rng.below(max as u64) as usize),
+        }
+    }
+
+    fn write(&mut self, end: usize, connection: ConnectionId) -> bool {
+        let mut chunks: [&[u8]; 16] = [&[]; 16];
+        let endpoint = &mut self.ends[end].endpoint;
+        if !endpoint.wants_transmit(connection) {
+            return false;
+        }
+        let count = endpoint.transmit(self.now, connection, &mut chunks);
+        let offered: Vec<u8> = chunks[..count].concat();
+        let pipe = &self.pipes[&(end, connection)];
+        let room = self.pipe_max.saturating_sub(pipe.bytes.len());
+        let closed = pipe.finished || pipe.broken;
+        let taken = self.quantum(offered.len().min(room));
+        if taken == 0 || closed {
+            return false;
+        }
+        self.ends[end].written.extend(&offered[..taken]);
+        self.pipes.get_mut(&(end, connection)).unwrap().bytes.extend(&offered[..taken]);
+        self.ends[end].endpoint.handle_transmitted(self.now, connection, taken);
+        true
+    }
+
+    fn read(&mut self, end: usize, connection: ConnectionId) -> bool {
+        let Some(other) = self.links.get(&(end, connection)).copied() else { return false };
+        let available = self.pipes[&other].bytes.len();
+        let take = self.quantum(available);
+        let now = self.now;
+        let endpoint = &mut self.ends[end].endpoint;
+        if take > 0 {
+            let Some(buffer) = endpoint.recv_buf(connection) else { return false };
+            let room = (buffer.capacity() - buffer.len()).min(take);
+            buffer.extend(self.pipes.get_mut(&other).unwrap().bytes.drain(..room));
+            endpoint.handle_received(now, connection).unwrap();
+            return true;
+        }
+        let pipe = &self.pipes[&other];
+        if !pipe.finished && !pipe.broken {
+            return false;
+        }
+        if pipe.broken {
+            endpoint.handle_io_error(now, connection, IoCause::Reset);
+        } else {
+            endpoint.handle_eof(now, connection);
+        }
+        self.links.remove(&(end, connection));
+        true
+    }
+
+    /// What an end was told, in a short form.
+    pub(crate) fn told(&self, end: usize) -> Vec<String> {
+        self.ends[end]
+            .notifications
+            .iter()
+            .map(|notification| match notification {
+                Notification::Connected { .. } => "connected".into(),
+                Notification::Disconnected { reason, .. } => format!("disconnected: {reason}"),
+                Notification::Supported { protocol, .. } => format!("+{protocol}"),
+                Notification::Unsupported { protocol, .. } => format!("-{protocol}"),
+                Notification::Undelivered { messages, .. } => format!("undelivered {messages}"),
+                Notification::Listening { .. } => "listening".into(),
+                Notification::Dialed { .. } => "dialed".into(),
+                Notification::DialFailed { error, .. } => format!("dial failed: {error}"),
+                Notification::Refused { reason, .. } => format!("refused: {reason}"),
+                Notification::Stopped => "stopped".into(),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+}

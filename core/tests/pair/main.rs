@@ -1,0 +1,4 @@
+//! Two and more endpoints in virtual time, over in-memory pipes.
+
+mod basics;
+mod harness;
