@@ -32,6 +32,8 @@ mod check;
 mod config;
 mod credit;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod header;
 mod list;
 mod ping;
@@ -41,6 +43,9 @@ mod session;
 mod slots;
 mod stream;
 mod transmit;
+
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use core::time::Duration;

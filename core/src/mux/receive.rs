@@ -179,7 +179,9 @@ impl Session {
         if id == 0 || is_odd == (self.role == Role::Client) {
             return Err(SessionError::Parity { stream });
         }
-        if self.slots.find(id).is_some() {
+        let known = self.slots.find(id);
+        let is_resetting = |slot| self.slots.get(slot).map(|s| s.phase) == Some(Phase::Resetting);
+        if known.is_some_and(|slot| !is_resetting(slot)) {
             return Err(SessionError::DuplicateSyn { stream });
         }
         let (data, delta) = if kind == Kind::Data { (length, 0) } else { (0, length) };
@@ -195,6 +197,11 @@ impl Session {
         }
         if self.counts.resetting >= RESETS_MAX {
             return Err(SessionError::Flood);
+        }
+        if let Some(slot) = known {
+            // The stream of this id is gone but for its RST, which leaves first.
+            self.forget(slot);
+            self.owe_rst(id)?;
         }
         if self.local_gone
             || self.counts.unaccepted >= self.config.accept_backlog
@@ -218,6 +225,11 @@ impl Session {
     /// Answers a SYN with an RST, without making a stream.
     fn refuse(&mut self, now: Instant, id: u32) -> Result<(), SessionError> {
         self.budgets.charge(&self.config, Abuse::Refusals, now)?;
+        self.owe_rst(id)
+    }
+
+    /// Queues an RST for an id that has no stream.
+    fn owe_rst(&mut self, id: u32) -> Result<(), SessionError> {
         if self.refused.len() >= REFUSALS_MAX {
             return Err(SessionError::Flood);
         }
@@ -292,7 +304,8 @@ impl Session {
             Kind::Data => (1, Abuse::EmptyFrames),
             _ => (self.config.tiny_update, Abuse::WindowUpdates),
         };
-        let has_news = match slot.and_then(|slot| self.slots.get(slot)) {
+        let known = slot.and_then(|slot| self.slots.get(slot));
+        let has_news = match known.filter(|stream| stream.phase != Phase::Resetting) {
             Some(stream) => {
                 stream.unacknowledged
                     || header.flags.has(Flags::RST)

@@ -491,6 +491,12 @@ impl Session {
         ids
     }
 
+    /// Goes on with this id, for tests of the last ids.
+    #[cfg(test)]
+    pub(super) const fn skip_ids_to(&mut self, id: u32) {
+        self.next_id = Some(id);
+    }
+
     fn look(&self, stream: StreamId) -> Option<&Stream> {
         let slot = self.slots.peek(stream.0)?;
         self.slots.get(slot).filter(|stream| stream.is_visible())
