@@ -175,7 +175,8 @@ pub(super) struct Lanes {
     free: Vec<u32>,
     /// Which slot a stream's lane is in; as many entries as lanes.
     by_stream: Vec<(StreamId, u32)>,
-    /// Deadlines in their order; those of lanes that are done are passed over.
+    /// Deadlines in their order; those of lanes that are done are passed over. Bound: four times
+    /// the lanes there were at once, and 64.
     deadlines: VecDeque<(Instant, LaneId)>,
     /// Opened, their SYN not framed yet, oldest first.
     opening: VecDeque<StreamId>,
@@ -430,6 +431,13 @@ impl Lanes {
     }
 
     fn pass_over_deadlines(&mut self) {
+        // One stream that stands still must not keep the deadlines of all others after it.
+        if self.deadlines.len() > self.slots.len().saturating_mul(4).saturating_add(64) {
+            let slots = &mut self.slots;
+            self.deadlines.retain(|(deadline, id)| {
+                lane_mut(slots, *id).is_some_and(|lane| lane.deadline <= *deadline)
+            });
+        }
         while let Some((deadline, id)) = self.deadlines.front().copied() {
             match lane_mut(&mut self.slots, id) {
                 Some(lane) if lane.deadline <= deadline => break,

@@ -84,7 +84,9 @@ impl<F: ChannelFactory> Endpoint<F> {
             let Some(id) = self.touched.pop_front() else { break };
             self.look_at(now, id);
         }
-        while self.node.poll_route().is_some() {}
+        while self.node.poll_route().is_some() {
+            self.last_pick = None;
+        }
     }
 
     fn look_at(&mut self, now: Instant, id: ConnectionId) {

@@ -95,6 +95,8 @@ pub struct Endpoint<F: ChannelFactory> {
     timers: BTreeSet<(Instant, ConnectionId, TimerKind)>,
     batch: Batch,
     batch_from: Option<ConnectionId>,
+    /// Where the last message went; forgotten when any route changes.
+    last_pick: Option<(PeerId, ProtocolId, ConnectionId)>,
 }
 
 impl<F: ChannelFactory> Endpoint<F> {
@@ -120,6 +122,7 @@ impl<F: ChannelFactory> Endpoint<F> {
             timers: BTreeSet::new(),
             batch: Batch::default(),
             batch_from: None,
+            last_pick: None,
         })
     }
 

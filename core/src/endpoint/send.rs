@@ -6,7 +6,7 @@ use super::Endpoint;
 use crate::connection::{LaneId, LaneNews};
 use crate::error::{BorrowError, SendError};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
-use crate::pool::{Load, PushError};
+use crate::pool::{Load, PushError, WasEmpty};
 use crate::secure::ChannelFactory;
 use crate::time::Instant;
 
@@ -34,13 +34,18 @@ impl<F: ChannelFactory> Endpoint<F> {
         let mut payload = payload;
         // A connection that is just closing answers that it moved; there may be another.
         for _ in 0..2 {
-            let id = match self.pick(peer, protocol) {
-                Ok(id) => id,
-                Err(refused) => return Err(refused.with(payload)),
+            let id = match &self.last_pick {
+                Some((p, name, id)) if p == peer && name == protocol => *id,
+                _ => match self.pick(peer, protocol) {
+                    Ok(id) => id,
+                    Err(refused) => return Err(refused.with(payload)),
+                },
             };
             let Some(slot) = self.slot_mut(id) else { break };
             match slot.outbox.push(protocol, payload) {
-                Ok(_) => {
+                // Somebody else has woken the connection already.
+                Ok(WasEmpty(false)) => return Ok(()),
+                Ok(WasEmpty(true)) => {
                     slot.feed(now);
                     if !slot.ready && slot.connection.wants_transmit() {
                         slot.ready = true;
@@ -61,12 +66,14 @@ impl<F: ChannelFactory> Endpoint<F> {
     }
 
     /// The least loaded connection of a peer that supports a protocol.
-    fn pick(&self, peer: &PeerId, protocol: &ProtocolId) -> Result<ConnectionId, Refused> {
+    fn pick(&mut self, peer: &PeerId, protocol: &ProtocolId) -> Result<ConnectionId, Refused> {
         let route = self.node.route(peer).ok_or(Refused::NotConnected)?;
         if !route.supports(protocol.as_str()) {
             return Err(Refused::NotSupported);
         }
         if let [only] = route.entries() {
+            // Most messages go where the one before went.
+            self.last_pick = Some((*peer, protocol.clone(), only.connection));
             return Ok(only.connection);
         }
         let load = |entry: &crate::pool::Entry<()>| {

@@ -79,9 +79,9 @@ fn write(out: &mut BytesMut, protocol: &str, payload: &[u8], tail: [u8; 1]) {
 pub fn package_head(out: &mut BytesMut, protocol: &str, payload_len: usize) {
     let body = u64::try_from(body_len(protocol.len(), payload_len)).unwrap_or(u64::MAX);
     out.put_u64(body);
-    out.put_slice(&varint::encode(protocol.len() as u64));
+    varint::put(out, protocol.len() as u64);
     out.put_slice(protocol.as_bytes());
-    out.put_slice(&varint::encode(payload_len as u64));
+    varint::put(out, payload_len as u64);
 }
 
 /// The tail that follows a payload sent by reference; allocates nothing.
