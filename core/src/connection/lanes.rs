@@ -699,7 +699,7 @@ fn lane_mut(slots: &mut [Slot], id: LaneId) -> Option<&mut Lane> {
     if slot.generation == id.generation { slot.lane.as_mut() } else { None }
 }
 
-pub(super) fn parcel_of(item: pool::Item, deadline: Instant) -> Parcel {
+pub(crate) fn parcel_of(item: pool::Item, deadline: Instant) -> Parcel {
     match item {
         pool::Item::Small(batch) => Parcel::from_small(batch.bytes, deadline),
         pool::Item::Large(large) => Parcel::from_large(large, deadline),

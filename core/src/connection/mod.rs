@@ -43,7 +43,7 @@ use bytes::BytesMut;
 pub use lanes::{LaneId, LaneNews};
 pub use mailbox::{Setup, ToConnection, ToNode};
 
-pub(crate) use lanes::Parcel;
+pub(crate) use lanes::{Parcel, parcel_of};
 pub(crate) use mailbox::{Closed, Tally, TallyEntry, Verdict};
 
 use exchange::Exchange;

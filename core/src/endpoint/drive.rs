@@ -1,7 +1,7 @@
 //! Carrying mailboxes between Node and the connections, and everything that follows from a touch.
 
 use super::{Endpoint, Slot};
-use crate::contract::{Command, Deadline};
+use crate::contract::Command;
 use crate::id::ConnectionId;
 use crate::secure::{ChannelFactory, SecureChannel};
 use crate::time::Instant;
@@ -84,9 +84,7 @@ impl<F: ChannelFactory> Endpoint<F> {
             let Some(id) = self.touched.pop_front() else { break };
             self.look_at(now, id);
         }
-        while self.node.poll_route().is_some() {
-            self.last_pick = None;
-        }
+        while !self.watches_routes && self.node.poll_route().is_some() {}
     }
 
     fn look_at(&mut self, now: Instant, id: ConnectionId) {
@@ -202,8 +200,9 @@ impl<F: ChannelFactory> Endpoint<F> {
         let slots = || self.slots.iter().flatten().chain(&self.lingering);
         for slot in slots() {
             slot.connection.assert_invariants();
-            let next: Option<Deadline> = slot.connection.next_timeout();
-            let late = |next: Deadline| slot.armed.is_none_or(|armed| armed.at > next.at);
+            let next = slot.connection.next_timeout();
+            let late =
+                |next: crate::contract::Deadline| slot.armed.is_none_or(|armed| armed.at > next.at);
             assert!(!next.is_some_and(late), "{next:?} is not armed: {:?}", slot.armed);
         }
         let armed = slots().filter(|slot| slot.armed.is_some()).count();

@@ -14,6 +14,7 @@
 
 mod drive;
 mod send;
+mod share;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -95,8 +96,10 @@ pub struct Endpoint<F: ChannelFactory> {
     timers: BTreeSet<(Instant, ConnectionId, TimerKind)>,
     batch: Batch,
     batch_from: Option<ConnectionId>,
-    /// Where the last message went; forgotten when any route changes.
-    last_pick: Option<(PeerId, ProtocolId, ConnectionId)>,
+    /// Where the last message went, and how routes stood then.
+    last_pick: Option<(u64, PeerId, ProtocolId, ConnectionId)>,
+    /// Somebody else than `send` has to know of routes.
+    watches_routes: bool,
 }
 
 impl<F: ChannelFactory> Endpoint<F> {
@@ -123,6 +126,7 @@ impl<F: ChannelFactory> Endpoint<F> {
             batch: Batch::default(),
             batch_from: None,
             last_pick: None,
+            watches_routes: false,
         })
     }
 

@@ -13,8 +13,8 @@ use crate::time::Instant;
 /// A stream that the application has borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BorrowedId {
-    connection: ConnectionId,
-    lane: LaneId,
+    pub(super) connection: ConnectionId,
+    pub(super) lane: LaneId,
 }
 
 impl<F: ChannelFactory> Endpoint<F> {
@@ -35,7 +35,11 @@ impl<F: ChannelFactory> Endpoint<F> {
         // A connection that is just closing answers that it moved; there may be another.
         for _ in 0..2 {
             let id = match &self.last_pick {
-                Some((p, name, id)) if p == peer && name == protocol => *id,
+                Some((state, p, name, id))
+                    if *state == self.node.routes_state() && p == peer && name == protocol =>
+                {
+                    *id
+                }
                 _ => match self.pick(peer, protocol) {
                     Ok(id) => id,
                     Err(refused) => return Err(refused.with(payload)),
@@ -73,8 +77,9 @@ impl<F: ChannelFactory> Endpoint<F> {
         }
         if let [only] = route.entries() {
             // Most messages go where the one before went.
-            self.last_pick = Some((*peer, protocol.clone(), only.connection));
-            return Ok(only.connection);
+            let id = only.connection;
+            self.last_pick = Some((self.node.routes_state(), *peer, protocol.clone(), id));
+            return Ok(id);
         }
         let load = |entry: &crate::pool::Entry<()>| {
             let slot = self.slot(entry.connection);

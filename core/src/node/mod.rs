@@ -90,6 +90,7 @@ pub struct Node {
     commands: VecDeque<Command>,
     told: Told,
     routes_changed: VecDeque<PeerId>,
+    routes_state: u64,
     paused: bool,
     stopping: bool,
 }
@@ -134,6 +135,7 @@ impl Node {
             commands: VecDeque::new(),
             told: Told::default(),
             routes_changed: VecDeque::new(),
+            routes_state: 0,
             paused: false,
             stopping: false,
         })
@@ -439,7 +441,13 @@ impl Node {
         }
     }
 
+    /// A number that grows whenever any route changes.
+    pub(crate) const fn routes_state(&self) -> u64 {
+        self.routes_state
+    }
+
     fn route_changed(&mut self, peer: PeerId) {
+        self.routes_state = self.routes_state.wrapping_add(1);
         if !self.routes_changed.contains(&peer) {
             self.routes_changed.push_back(peer);
         }

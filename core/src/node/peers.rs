@@ -7,10 +7,11 @@ use smallvec::SmallVec;
 use super::links::Stage;
 use super::notify::News;
 use super::{Node, close_order};
-use crate::connection::{Closed, ToConnection, ToNode, Verdict};
+use crate::connection::{Closed, ToConnection, ToNode, Verdict, parcel_of};
 use crate::contract::{Direction, Notification};
 use crate::error::{CloseReason, DialError, Refusal, UndeliveredReason};
 use crate::id::{ConnectionId, PeerId};
+use crate::pool::Outbox;
 use crate::protocol::{PeerProtocols, ProtocolSet, Push, PushConfig};
 use crate::time::Instant;
 
@@ -325,6 +326,31 @@ impl Node {
         known.news.disconnected(reason, theirs);
         known.push = None;
         self.peers.set_timer(&peer, None);
+        self.tell(peer);
+    }
+
+    /// Messages that were accepted for a peer and that no connection took before its last word:
+    /// they move to a connection of the peer, or are counted as undelivered.
+    pub fn handle_leftover(&mut self, now: Instant, peer: PeerId, outbox: &mut Outbox) {
+        let now = self.clock.advance(now);
+        let other = self.peers.get(&peer).and_then(|known| known.links.first().copied());
+        let Some(other) = other else { return self.handle_lost(peer, outbox) };
+        let deadline = now.after(self.config.send_deadline);
+        let items = core::iter::from_fn(|| outbox.take_next());
+        let adopt = items.map(|item| parcel_of(item, deadline)).collect();
+        self.links.order(other, ToConnection { adopt, ..ToConnection::default() });
+    }
+
+    /// Messages that were accepted for a peer and will not leave; they are counted.
+    pub fn handle_lost(&mut self, peer: PeerId, outbox: &mut Outbox) {
+        if outbox.is_empty() {
+            return;
+        }
+        let known = self.peers.peers.entry(peer).or_default();
+        while let Some(item) = outbox.take_next() {
+            let lost = parcel_of(item, Instant::MAX);
+            lost.count(UndeliveredReason::ConnectionLost, &mut known.news.undelivered);
+        }
         self.tell(peer);
     }
 

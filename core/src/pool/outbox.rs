@@ -67,7 +67,6 @@ impl Default for OutboxConfig {
 
 /// Why a message was not accepted; nothing changed. `P` is the payload, handed back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PushError<P> {
     /// As many bytes wait as may: try again when some have left.
     Full(P),
