@@ -271,6 +271,8 @@ pub enum TimerKind {
     Exchange,
     /// A message has to be framed, or the carrier has to take something.
     Send,
+    /// A connection may have fallen idle; then it frees its buffers.
+    Idle,
     /// A silent connection has to be probed.
     KeepAlive,
     /// A probe has to be answered.

@@ -144,7 +144,9 @@ impl<C: SecureChannel> Connection<C> {
             self.abort(now, CloseReason::Truncated);
             return Err(UsageError::BufferReplaced);
         }
+        let received = lent.len().saturating_sub(self.inbound.lent_len);
         self.inbound.lent_len = lent.len();
+        self.count_moved(now, received);
         self.pump(now);
         Ok(())
     }

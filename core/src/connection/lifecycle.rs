@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 
+use bytes::BytesMut;
+
 use super::mailbox::Closed;
 use super::{Connection, Parcel, ToConnection, Verdict};
 use crate::contract::{Deadline, Direction, IoCause, LinkCommand, TimerKind};
@@ -10,6 +12,9 @@ use crate::mux::{self, Priority};
 use crate::pool::Outbox;
 use crate::secure::SecureChannel;
 use crate::time::Instant;
+
+/// Up to this many bytes in `keep_alive` are probes and their answers: the connection is idle.
+const IDLE_BYTES: usize = 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -263,6 +268,7 @@ impl<C: SecureChannel> Connection<C> {
         self.link = Link::FinishDue;
         self.progress_at = None;
         self.memory_at = None;
+        self.idle_at = None;
     }
 
     /// Tells Node, once, how it ended.
@@ -343,6 +349,7 @@ impl<C: SecureChannel> Connection<C> {
             at(self.lanes.pool_timeout(), TimerKind::Expand),
             at(self.progress_at, TimerKind::Progress),
             at(self.memory_at, TimerKind::Memory),
+            at(self.idle_at, TimerKind::Idle),
             outer.filter(|_| self.phase.is_live()),
         ]
         .into_iter()
@@ -373,21 +380,33 @@ impl<C: SecureChannel> Connection<C> {
             self.memory_at = None;
             self.pump(now);
         }
-        if self.phase.is_live() {
-            self.on_keep_alive(now);
+        if due(self.idle_at) {
+            self.on_idle_check(now);
+        }
+        if self.phase.is_live() && self.outer.handle_timeout(now).is_err() {
+            self.abort(now, CloseReason::Deadline(TimerKind::Pong));
         }
     }
 
-    fn on_keep_alive(&mut self, now: Instant) {
-        let due = self.outer.next_timeout().filter(|(at, _)| *at <= now);
-        if due.is_some_and(|(_, why)| timer(why) == TimerKind::KeepAlive) {
-            // Silence: the buffers are for somebody else.
+    /// Bytes have moved: buffers are in use.
+    pub(super) fn count_moved(&mut self, now: Instant, bytes: usize) {
+        self.moved = self.moved.saturating_add(bytes);
+        if self.idle_at.is_none() && self.moved > IDLE_BYTES {
+            self.idle_at = Some(now.after(self.setup.config.keep_alive));
+            self.moved = 0;
+        }
+    }
+
+    fn on_idle_check(&mut self, now: Instant) {
+        let busy = core::mem::take(&mut self.moved) > IDLE_BYTES;
+        self.idle_at = busy.then(|| now.after(self.setup.config.keep_alive));
+        if !busy {
             self.inbound.shrink();
             self.receiver.shrink();
-            self.framed.shrink();
-        }
-        if self.outer.handle_timeout(now).is_err() {
-            self.abort(now, CloseReason::Deadline(TimerKind::Pong));
+            if self.framed.is_empty() && self.sealed.is_empty() {
+                self.framed.shrink();
+                self.sealed = BytesMut::new();
+            }
         }
     }
 

@@ -89,6 +89,10 @@ pub struct Connection<C> {
     carrier_deadline: Option<Instant>,
     progress_at: Option<Instant>,
     memory_at: Option<Instant>,
+    /// When to see whether buffers are still in use.
+    idle_at: Option<Instant>,
+    /// Bytes moved either way since `idle_at` was set.
+    moved: usize,
     receiver: Receiver,
     lanes: Lanes,
     exchange: Exchange,
@@ -146,6 +150,8 @@ impl<C: SecureChannel> Connection<C> {
             carrier_deadline: None,
             progress_at: None,
             memory_at: None,
+            idle_at: None,
+            moved: 0,
             receiver: Receiver::new(&config, setup.local, now),
             lanes: Lanes::new(&config),
             exchange: Exchange::default(),

@@ -130,6 +130,7 @@ impl<C: SecureChannel> Connection<C> {
         }
         if n > 0 {
             self.carrier_deadline = None;
+            self.count_moved(now, n);
         }
         self.arm_carrier(now);
     }
