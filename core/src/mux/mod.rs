@@ -35,6 +35,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod header;
+mod lifecycle;
 mod list;
 mod ping;
 mod receive;
@@ -43,6 +44,7 @@ mod session;
 mod slots;
 mod stream;
 mod transmit;
+mod view;
 
 #[cfg(test)]
 mod tests;

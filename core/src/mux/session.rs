@@ -1,14 +1,11 @@
 //! The session and what its owner does with streams.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::budget::Budgets;
 use super::config::SessionConfig;
-use super::credit::Tune;
 use super::error::{Abuse, AcceptError, OpenError, SessionError, WriteError};
 use super::list::{List, Place};
 use super::ping::Pinger;
@@ -82,7 +79,7 @@ pub struct Session {
     pub(super) stash: (Option<StreamId>, VecDeque<Bytes>),
     pub(super) counts: Counts,
     next_id: Option<u32>,
-    growth: bool,
+    pub(super) growth: bool,
     /// The sum of the growth of all windows, in bytes.
     pub(super) grown: u64,
     /// A go-away to be framed.
@@ -362,258 +359,9 @@ impl Session {
                 || (!self.opening.is_empty() && self.counts.unacknowledged < UNACKNOWLEDGED_MAX))
     }
 
-    /// The error with which the session ended, if it has.
-    #[must_use]
-    pub const fn error(&self) -> Option<SessionError> {
-        self.failed
-    }
-
-    /// Whether the session has ended with an error.
-    #[must_use]
-    pub const fn is_closed(&self) -> bool {
-        self.failed.is_some()
-    }
-
-    /// Whether the peer said that it takes no new streams.
-    #[must_use]
-    pub const fn is_remote_gone(&self) -> bool {
-        self.remote_gone
-    }
-
-    /// The round trip time, smoothed, once a ping was answered.
-    #[must_use]
-    pub const fn rtt(&self) -> Option<Duration> {
-        self.ping.rtt()
-    }
-
-    /// Whether there is such a stream: neither reset nor closed both ways.
-    #[must_use]
-    pub fn contains(&self, stream: StreamId) -> bool {
-        self.look(stream).is_some()
-    }
-
-    /// Whether the SYN of a stream is not framed yet.
-    #[must_use]
-    pub fn is_opening(&self, stream: StreamId) -> bool {
-        self.look(stream).is_some_and(|stream| stream.phase == Phase::Opening)
-    }
-
-    /// Whether the peer half-closed a stream.
-    #[must_use]
-    pub fn is_remote_finished(&self, stream: StreamId) -> bool {
-        self.look(stream).is_some_and(|stream| stream.remote_fin)
-    }
-
-    /// Bytes of a stream that were written and not framed.
-    #[must_use]
-    pub fn queued(&self, stream: StreamId) -> usize {
-        self.look(stream).map_or(0, Stream::queued)
-    }
-
-    /// Bytes of all streams that were written and not framed.
-    #[must_use]
-    pub const fn queued_total(&self) -> usize {
-        self.counts.queued
-    }
-
-    /// How many bytes the peer takes on a stream now.
-    #[must_use]
-    pub fn credit(&self, stream: StreamId) -> u32 {
-        self.look(stream).map_or(0, |stream| stream.send.left())
-    }
-
-    /// Payload bytes of a stream framed so far.
-    #[must_use]
-    pub fn sent(&self, stream: StreamId) -> u64 {
-        self.look(stream).map_or(0, |stream| stream.sent)
-    }
-
-    /// How many bytes the peer may still send on a stream.
-    #[must_use]
-    pub fn receive_credit(&self, stream: StreamId) -> u32 {
-        self.look(stream).map_or(0, |stream| stream.recv.credit())
-    }
-
-    /// The receive window of a stream, in bytes.
-    #[must_use]
-    pub fn receive_window(&self, stream: StreamId) -> u32 {
-        self.look(stream).map_or(0, |stream| stream.recv.window())
-    }
-
-    /// Bytes of a stream received and not released, those of a frame under way included.
-    #[must_use]
-    pub fn unreleased(&self, stream: StreamId) -> u32 {
-        self.look(stream).map_or(0, |stream| stream.recv.unread())
-    }
-
-    /// Streams that this side opened, those that are still opening included.
-    #[must_use]
-    pub const fn local_open(&self) -> usize {
-        self.counts.local_open
-    }
-
-    /// Streams that the peer opened, those that are not accepted included.
-    #[must_use]
-    pub const fn remote_open(&self) -> usize {
-        self.counts.remote_open
-    }
-
-    /// Streams whose SYN is not framed yet.
-    #[must_use]
-    pub const fn opening(&self) -> usize {
-        self.opening.len()
-    }
-
-    /// Streams of the peer that wait to be accepted.
-    #[must_use]
-    pub const fn unaccepted(&self) -> usize {
-        self.counts.unaccepted
-    }
-
-    /// Streams of this side whose SYN was framed and not answered.
-    #[must_use]
-    pub const fn unacknowledged(&self) -> usize {
-        self.counts.unacknowledged
-    }
-
-    /// The sum of the growth of all receive windows, in bytes.
-    #[must_use]
-    pub const fn window_growth(&self) -> u64 {
-        self.grown
-    }
-
-    /// The ids of all streams, in order. It allocates and is not for the data path.
-    #[must_use]
-    pub fn streams(&self) -> Vec<StreamId> {
-        let visible = self.slots.iter().filter(|(_, stream)| stream.is_visible());
-        let mut ids: Vec<_> = visible.filter_map(|(_, stream)| stream.id().map(StreamId)).collect();
-        ids.sort_unstable();
-        ids
-    }
-
     /// Goes on with this id, for tests of the last ids.
     #[cfg(test)]
     pub(super) const fn skip_ids_to(&mut self, id: u32) {
         self.next_id = Some(id);
-    }
-
-    fn look(&self, stream: StreamId) -> Option<&Stream> {
-        let slot = self.slots.peek(stream.0)?;
-        self.slots.get(slot).filter(|stream| stream.is_visible())
-    }
-
-    pub(super) fn visible(&mut self, stream: StreamId) -> Option<u32> {
-        let slot = self.slots.find(stream.0)?;
-        self.slots.get(slot).filter(|stream| stream.is_visible()).map(|_| slot)
-    }
-
-    /// Ends the session; the peer is told, if it is not the one who said so.
-    pub(super) fn fail(&mut self, error: SessionError) -> SessionError {
-        if let Some(first) = self.failed {
-            return first;
-        }
-        self.failed = Some(error);
-        self.go_away = error.code();
-        error
-    }
-
-    /// Puts a stream on the lists that its state demands, and off the others.
-    pub(super) fn refresh(&mut self, slot: u32) {
-        match self.slots.get(slot) {
-            Some(stream) if stream.wants_control() => self.control.push_back(&mut self.slots, slot),
-            Some(_) => {
-                self.control.remove(&mut self.slots, slot);
-            }
-            None => return,
-        }
-        self.scheduler.update(&mut self.slots, slot);
-    }
-
-    /// Gives credit back for `bytes` that were consumed.
-    fn credit_back(&mut self, slot: u32, bytes: usize) {
-        let spare = self.config.window_growth_max.saturating_sub(self.grown);
-        let tune = Tune {
-            rtt: self.ping.rtt(),
-            window_max: self.config.window_max,
-            room: if self.growth { spare } else { 0 },
-        };
-        let now = self.clock.now();
-        let Some(stream) = self.slots.get_mut(slot) else { return };
-        if stream.phase == Phase::Unaccepted || !stream.takes_data() {
-            stream.recv.withhold(bytes);
-        } else {
-            let growth = stream.recv.release(bytes, now, tune);
-            self.grown = self.grown.saturating_add(growth);
-        }
-    }
-
-    /// Takes note that the peer knows a stream of ours; true if that was news.
-    pub(super) fn settle(&mut self, slot: u32) -> bool {
-        let Some(stream) = self.slots.get_mut(slot) else { return false };
-        let news = core::mem::replace(&mut stream.unacknowledged, false);
-        if news {
-            self.counts.unacknowledged = self.counts.unacknowledged.saturating_sub(1);
-        }
-        news
-    }
-
-    /// Forgets a stream whose both directions are closed. One that the peer has not acknowledged
-    /// stays hidden until it does, so that never more than the peer's backlog are under way.
-    pub(super) fn close_if_over(&mut self, slot: u32) {
-        let over = self.slots.get(slot).filter(|stream| stream.is_over() && stream.is_visible());
-        let Some(unacknowledged) = over.map(|stream| stream.unacknowledged) else { return };
-        self.hide(slot);
-        if !unacknowledged {
-            self.slots.remove(slot);
-        } else if let Some(stream) = self.slots.get_mut(slot) {
-            stream.phase = Phase::Lingering;
-        }
-    }
-
-    /// Forgets a stream at once.
-    pub(super) fn forget(&mut self, slot: u32) {
-        self.hide(slot);
-        self.settle(slot);
-        self.slots.remove(slot);
-    }
-
-    /// Resets a stream from this side: an RST is to be framed, if the peer knows the stream.
-    pub(super) fn start_reset(&mut self, slot: u32) {
-        if !self.slots.get(slot).is_some_and(Stream::is_on_wire) {
-            self.forget(slot);
-            return;
-        }
-        self.hide(slot);
-        self.settle(slot);
-        if let Some(stream) = self.slots.get_mut(slot) {
-            stream.phase = Phase::Resetting;
-            stream.drop_queue();
-        }
-        self.counts.resetting = self.counts.resetting.saturating_add(1);
-        self.control.push_back(&mut self.slots, slot);
-    }
-
-    /// Takes a stream off all lists and out of all counts but that of unacknowledged ones. The
-    /// caller changes its phase or removes it.
-    fn hide(&mut self, slot: u32) {
-        self.control.remove(&mut self.slots, slot);
-        self.opening.remove(&mut self.slots, slot);
-        self.drained.remove(&mut self.slots, slot);
-        self.scheduler.remove(&mut self.slots, slot);
-        let Some(stream) = self.slots.get(slot) else { return };
-        let counts = &mut self.counts;
-        match stream.phase {
-            Phase::Vacant | Phase::Lingering => return,
-            Phase::Resetting => {
-                counts.resetting = counts.resetting.saturating_sub(1);
-                return;
-            }
-            Phase::Unaccepted => counts.unaccepted = counts.unaccepted.saturating_sub(1),
-            Phase::Opening | Phase::Open => {}
-        }
-        let open = if stream.local { &mut counts.local_open } else { &mut counts.remote_open };
-        *open = open.saturating_sub(1);
-        counts.queued = counts.queued.saturating_sub(stream.queued());
-        self.grown = self.grown.saturating_sub(stream.recv.grown());
     }
 }
