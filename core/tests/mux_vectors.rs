@@ -21,7 +21,8 @@ fn recorded(file: &str, from: &str) -> Vec<u8> {
         let line: Value = serde_json::from_str(line).expect("each line is an object");
         if line["from"] == from {
             let hex = line["hex"].as_str().expect("hex is a string").as_bytes();
-            let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+            let byte =
+                |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
             bytes.extend(hex.chunks(2).map(byte));
         }
     }

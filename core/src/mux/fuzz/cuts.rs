@@ -34,7 +34,7 @@ pub(super) fn run(input: &mut Input<'_>) {
     let piece = 1 + input.byte();
     let mut bytes = Vec::new();
     while !input.is_empty() && bytes.len() < BYTES_MAX {
-        push_frame(&mut bytes, input);
+        push_frame(&mut bytes, role, input);
     }
     let whole = feed(role, &bytes, usize::MAX, false);
     assert_eq!(whole, feed(role, &bytes, 1, false));
@@ -46,7 +46,7 @@ pub(super) fn run(input: &mut Input<'_>) {
 }
 
 /// Appends a frame that is well-formed more often than not.
-fn push_frame(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
+fn push_frame(bytes: &mut Vec<u8>, role: Role, input: &mut Input<'_>) {
     let (choice, stream) = (input.byte(), input.byte());
     let kinds = [Kind::Data, Kind::WindowUpdate, Kind::Data, Kind::WindowUpdate, Kind::Ping];
     let kind = if choice == 255 { Kind::GoAway } else { kinds[choice % 5] };
@@ -57,6 +57,9 @@ fn push_frame(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
         _ => input.size() as u32,
     };
     let stream = if stream > 250 { u32::MAX - stream as u32 } else { (stream % 24) as u32 };
+    // A SYN of the wrong parity would end most runs early.
+    let is_odd = if role == Role::Server { 1 } else { 0 };
+    let stream = if flags == 1 && choice != 253 { (stream | 1) ^ 1 ^ is_odd } else { stream };
     let header = Header { kind, flags: Flags(flags), stream, length };
     let at = bytes.len();
     bytes.extend(header.encode());
