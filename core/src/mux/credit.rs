@@ -93,13 +93,11 @@ impl RecvWindow {
         let mut left = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.unread);
         let before = self.window;
         loop {
-            let growth = u64::from(self.window.saturating_sub(before));
-            let tune = Tune { room: tune.room.saturating_sub(growth), ..tune };
             let step = left.min(self.threshold().saturating_sub(self.owed()));
             self.unread = self.unread.saturating_sub(step);
             left = left.saturating_sub(step);
             if self.owed() < self.threshold() {
-                return growth;
+                return u64::from(self.window.saturating_sub(before));
             }
             self.grant(now, tune);
         }
@@ -118,7 +116,8 @@ impl RecvWindow {
     /// Grants all that is owed, and more if the peer used up half a window in less than 4 RTT.
     fn grant(&mut self, now: Instant, tune: Tune) {
         let mut owed = self.owed();
-        // Several grants at one instant are one burst of the reader, which says nothing of speed.
+        // Several grants at one instant are one burst of the reader, which says nothing of speed;
+        // so a window grows at most once in a release, and `room` is not used up twice.
         let last = self.last_grant.filter(|last| *last < now);
         if let (Some(last), Some(rtt)) = (last, tune.rtt) {
             if now.since(last) < rtt.saturating_mul(4) {

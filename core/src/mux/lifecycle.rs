@@ -90,7 +90,6 @@ impl Session {
             return;
         }
         self.hide(slot);
-        self.settle(slot);
         if let Some(stream) = self.slots.get_mut(slot) {
             stream.phase = Phase::Resetting;
             stream.drop_queue();

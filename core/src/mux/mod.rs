@@ -20,7 +20,8 @@
 //! 2. Never more payload is framed than the peer granted, nor taken than was granted to it.
 //! 3. A stream is on a ready list exactly when it has something to frame.
 //! 4. After an error the session takes nothing more and frames at most one go-away.
-//! 5. The events, the errors and the credit granted do not depend on how the input is cut (P9).
+//! 5. The events, the errors and the credit granted do not depend on how the input is cut (P9);
+//!    only `Flood` tells of output that does not leave.
 //!
 //! Bounds: `streams_max` streams a side, 256 more that wait for their acknowledgement, 1024 whose
 //! reset is not framed yet, 256 refusals and 32 pongs; what the owner queues is bounded by the

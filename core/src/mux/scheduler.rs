@@ -160,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn a_higher_class_does_not_wait_for_a_lower_one() {
+        let classes = [Priority::High, Priority::Normal, Priority::Bulk];
+        let (mut slots, mut scheduler, taken) = setup(&classes);
+        scheduler.framed(&mut slots, taken[2], 5000);
+        scheduler.framed(&mut slots, taken[0], 100);
+        assert_eq!(scheduler.pick(), Some(taken[0]));
+    }
+
+    #[test]
     fn a_class_that_ran_empty_has_not_waited() {
         let (mut slots, mut scheduler, taken) = setup(&[Priority::High, Priority::Bulk]);
         scheduler.framed(&mut slots, taken[0], 5000);

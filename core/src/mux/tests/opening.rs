@@ -182,10 +182,13 @@ fn feed_one(session: &mut Session, input: &[u8]) -> Option<Event> {
 fn the_unsent_of_a_reset_stream_is_kept_until_the_next_receive() {
     let mut client = opened();
     let stream = StreamId(1);
-    client.write(stream, payload(10)).unwrap();
+    let bytes = payload(10);
+    client.write(stream, bytes.clone()).unwrap();
     let reset = window(Flags::RST, 1, 0);
     assert_eq!(feed_one(&mut client, &reset), Some(Event::Reset { stream }));
+    assert!(!bytes.is_unique());
     assert_eq!(client.receive(NOW, &[]).unwrap().event, None);
+    assert!(bytes.is_unique());
     assert!(client.take_unsent(stream).is_empty());
 }
 
