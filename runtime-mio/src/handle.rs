@@ -1,0 +1,247 @@
+//! The handle to a node that runs on a thread of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use headwater_core::address::Address;
+use headwater_core::error::{BorrowError, SendError};
+use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::pool::WasEmpty;
+use headwater_core::protocol::ProtocolSet;
+
+use crate::call::{Borrow, Call, Caller, Change};
+use crate::error::{Error, ListenError};
+use crate::routes::Way;
+use crate::sender::{Borrowed, Sender};
+use crate::shared::{Mark, Shared};
+
+/// A running node. Clones are handles to the same one; methods may be called from any thread, and
+/// those that wait block it.
+///
+/// The node runs until [`Handle::stop`], or until its last handle is dropped (a [`Sender`] and a
+/// [`Borrowed`] hold one): then it stops by itself, as orderly as if it were told.
+///
+/// ```
+/// use headwater_mio::{Builder, Started};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
+/// let Started { handle, mut messages, thread, .. } = Builder::insecure(id)?.start()?;
+/// let local = handle.listen("127.0.0.1:0".parse()?)?;
+/// assert_ne!(local.port(), 0);
+/// handle.stop();
+/// assert!(messages.recv().is_none());
+/// thread.join().expect("the loop does not panic")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    caller: Arc<Caller>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>, caller: Caller) -> Self {
+        Self { shared, caller: Arc::new(caller) }
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.shared.local
+    }
+
+    /// Listens on an address; port 0 leaves the choice to the system. Gives what it is bound to.
+    ///
+    /// The port is not shared: one that is in use is an error (D-67). Waits for the loop alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`]; the node does not listen there.
+    pub fn listen(&self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
+        let answer = self.caller.call(|answer| Call::Listen { address, answer });
+        answer.unwrap_or(Err(ListenError::Stopped))
+    }
+
+    /// Connects to a peer; gives its id once messages may be sent to it. If it is connected
+    /// already, at once.
+    ///
+    /// Waits `dial_deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Dial`] with the reason of the last attempt, [`Error::Call`] if it was not even
+    /// begun.
+    pub fn dial(&self, address: Address) -> Result<PeerId, Error> {
+        let answer = self.caller.call(|answer| Call::Dial { address, answer });
+        answer.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Closes the connections to a peer, in order; the end is told as a notification.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if it is not connected.
+    pub fn disconnect(&self, peer: PeerId) -> Result<(), Error> {
+        self.change(Change::Disconnect(peer))
+    }
+
+    /// Takes messages of a protocol from now on, and tells every peer so. Messages of a protocol
+    /// that is not registered are dropped on arrival.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub fn register(&self, protocol: ProtocolId) -> Result<(), Error> {
+        self.change(Change::Register(protocol))
+    }
+
+    /// Takes messages of a protocol no more, and tells every peer so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub fn unregister(&self, protocol: &ProtocolId) -> Result<(), Error> {
+        self.change(Change::Unregister(protocol.clone()))
+    }
+
+    fn change(&self, change: Change) -> Result<(), Error> {
+        let answer = self.caller.call(|answer| Call::Change { change, answer });
+        answer.ok_or(Error::Stopped)?.map_err(Error::Call)
+    }
+
+    /// Queues a message for a peer, or says at once why not. It never waits.
+    ///
+    /// `Ok` means queued: what is then lost with a connection is counted in a notification.
+    /// Messages to one peer may overtake each other, unless they go on a [`Borrowed`] stream.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], by type; nothing was queued and the payload comes back.
+    pub fn send(
+        &self,
+        peer: &PeerId,
+        protocol: &ProtocolId,
+        payload: Bytes,
+    ) -> Result<(), SendError<Bytes>> {
+        self.push((peer, protocol), &mut None, payload)
+    }
+
+    /// Waits until there is room for a message, `timeout` at most, and queues it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); `Full` when the time is over.
+    pub fn send_wait(
+        &self,
+        peer: &PeerId,
+        protocol: &ProtocolId,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<(), SendError<Bytes>> {
+        self.push_wait((peer, protocol), &mut None, payload, timeout)
+    }
+
+    pub(crate) fn push(
+        &self,
+        to: (&PeerId, &ProtocolId),
+        cached: &mut Option<Arc<Way>>,
+        payload: Bytes,
+    ) -> Result<(), SendError<Bytes>> {
+        self.offer(to, cached, payload, |outbox, payload| {
+            let (result, was_empty) = outbox.push(|outbox| outbox.push(to.1, payload));
+            (result.map(|_| ()), was_empty)
+        })
+    }
+
+    pub(crate) fn push_wait(
+        &self,
+        to: (&PeerId, &ProtocolId),
+        cached: &mut Option<Arc<Way>>,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<(), SendError<Bytes>> {
+        // A timeout beyond the end of time is none.
+        let until = Instant::now().checked_add(timeout);
+        self.offer(to, cached, payload, |outbox, payload| {
+            match outbox.push_wait(to.1, payload, until) {
+                Ok(was_empty) => (Ok(()), was_empty),
+                Err(error) => (Err(error), WasEmpty(false)),
+            }
+        })
+    }
+
+    pub(crate) fn offer<P>(
+        &self,
+        to: (&PeerId, &ProtocolId),
+        cached: &mut Option<Arc<Way>>,
+        payload: P,
+        push: impl FnMut(&crate::queues::Sending, P) -> crate::routes::Offer<P>,
+    ) -> Result<(), SendError<P>> {
+        self.shared.routes.offer(to, cached, payload, push, |queues| {
+            self.shared.mark_urgent(Mark::Queues(Arc::clone(queues)));
+        })
+    }
+
+    /// A sender that remembers the way to a peer, for more than a few messages.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected`, `NotSupported` or `Closed`.
+    pub fn sender(&self, peer: &PeerId, protocol: &ProtocolId) -> Result<Sender, SendError<()>> {
+        let way = self.shared.routes.way(peer, protocol).map_err(|no_way| no_way.with(()))?;
+        Ok(Sender::new(self.clone(), *peer, protocol.clone(), way))
+    }
+
+    /// Takes a stream of a peer for one's own: messages on it arrive in order. Waits while all
+    /// streams are in use, `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`BorrowError`]; `Pending` when the time is over.
+    pub fn borrow(
+        &self,
+        peer: &PeerId,
+        protocol: &ProtocolId,
+        timeout: Duration,
+    ) -> Result<Borrowed, BorrowError> {
+        let until = Instant::now().checked_add(timeout);
+        let (peer, protocol) = (*peer, protocol.clone());
+        let name = protocol.clone();
+        let answer =
+            self.caller.call(|answer| Call::Borrow(Borrow { peer, protocol: name, until, answer }));
+        let lane = answer.unwrap_or(Err(BorrowError::Closed))?;
+        Ok(Borrowed::new(self.clone(), lane, peer, protocol))
+    }
+
+    /// Whether a peer is connected and supports a protocol.
+    #[must_use]
+    pub fn supports(&self, peer: &PeerId, protocol: &ProtocolId) -> bool {
+        self.shared.routes.way(peer, protocol).is_ok()
+    }
+
+    /// What a connected peer supports.
+    #[must_use]
+    pub fn protocols(&self, peer: &PeerId) -> Option<ProtocolSet> {
+        self.shared.routes.find(peer).map(|way| way.route.protocols().clone())
+    }
+
+    /// The connected peers, in the order of their ids.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerId> {
+        self.shared.routes.peers()
+    }
+
+    /// Stops the node: listeners first, then each connection sends what it has and closes, within
+    /// `close_deadline`. Returns when the loop has ended and its sockets are closed.
+    ///
+    /// Messages and notifications that came before can still be read. Calling it again, from
+    /// here or there, waits for the same end.
+    pub fn stop(&self) {
+        self.caller.send(Call::Stop);
+        self.shared.await_end();
+    }
+}
