@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use headwater_benches::Pair;
+use headwater_benches::pair::Pair;
 
 fn messages(criterion: &mut Criterion) {
     for (len, count) in [(128_usize, 10_000_usize), (4096, 4000), (1 << 20, 32)] {

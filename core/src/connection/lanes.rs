@@ -596,6 +596,9 @@ impl Lanes {
         id: LaneId,
         outbox: &mut Outbox,
     ) {
+        if outbox.is_empty() {
+            return;
+        }
         let lane = lane_mut(&mut self.slots, id);
         match lane.and_then(|lane| lane.lent.as_mut()) {
             Some(lent) if lent.outbox.is_empty() => {

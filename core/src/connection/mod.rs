@@ -372,21 +372,18 @@ impl<C: SecureChannel> Connection<C> {
     /// Whether the receive side has nothing left for the application and the link is done with.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.is_closed() && !self.has_messages() && !self.lanes.has_news()
+        self.is_closed() && !self.receiver.has_more() && !self.lanes.has_news()
     }
 
     /// Whether reading is allowed, as far as no memory is asked for.
-    pub(crate) fn may_read(&self) -> bool {
-        self.memory_at.is_none() && !self.is_gated() && !self.inbound.eof
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        !self.link.is_closed() && self.memory_at.is_none() && !self.is_gated() && !self.inbound.eof
     }
 
-    /// The last messages of a lane that is given back: they are taken even while others wait.
-    pub(crate) fn handle_last_lane_messages(
-        &mut self,
-        now: Instant,
-        lane: LaneId,
-        outbox: &mut Outbox,
-    ) {
+    /// The last messages of a lane that is given back: they are taken even while others wait. Of
+    /// a lane that is gone they are counted as undelivered.
+    pub fn handle_last_lane_messages(&mut self, now: Instant, lane: LaneId, outbox: &mut Outbox) {
         let now = self.clock.advance(now);
         self.lanes.append_lane_messages(now, &mut self.uni, lane, outbox);
     }

@@ -179,6 +179,11 @@ impl Receiver {
         !self.inbox.is_empty()
     }
 
+    /// Whether messages wait to be taken, or bytes to be decoded once some were.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_messages() || (!self.blocked.is_empty() && self.inbox_held > 0)
+    }
+
     /// Exchanges the inbox for a batch that was consumed.
     pub(super) fn take_messages(&mut self, batch: &mut Batch) {
         if batch.is_empty() {
@@ -632,6 +637,11 @@ impl Receiver {
     pub(super) fn discard(&mut self) {
         self.inbox.discard();
         self.inbox_held = 0;
+        while let Some(stream) = self.blocked.pop_front() {
+            if let Some(state) = self.streams.get_mut(&stream) {
+                state.blocked = false;
+            }
+        }
     }
 
     /// Frees buffers that an idle connection does not need.

@@ -1,0 +1,136 @@
+//! One-way over loopback TCP, plain, on both adapters, beside hand-written framing on the same
+//! runtime. A fresh payload for each message, one `send` for each, counted at the receiver.
+//!
+//! After criterion's figures the pairs are run in turn, A B A B, and the ratio of the median of
+//! seven pairs is printed: the figure to compare between machines.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use headwater_benches::{mio_framing, mio_nodes, tokio_framing, tokio_nodes};
+use tokio::runtime::Runtime;
+
+/// Payload length, messages a transfer, and the ratio that is asked for.
+const CASES: [(usize, usize, f64); 2] = [(128, 400_000, 0.5), (1 << 20, 512, 0.9)];
+const PAIRS: usize = 7;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// Something that moves `count` messages and returns when all have been received.
+trait Subject {
+    fn transfer(&mut self, message: &Bytes, count: usize);
+}
+
+struct TokioFraming(Runtime, Option<tokio_framing::Framing>);
+struct TokioNodes(Runtime, tokio_nodes::Nodes);
+struct MioFraming(mio_framing::Framing);
+struct MioNodes(mio_nodes::Nodes);
+
+impl Subject for TokioFraming {
+    fn transfer(&mut self, message: &Bytes, count: usize) {
+        let framing = self.1.take().expect("put back");
+        self.1 = Some(self.0.block_on(framing.transfer(message.clone(), count)));
+    }
+}
+
+impl Subject for TokioNodes {
+    fn transfer(&mut self, message: &Bytes, count: usize) {
+        self.0.block_on(self.1.transfer(message, count));
+    }
+}
+
+impl Subject for MioFraming {
+    fn transfer(&mut self, message: &Bytes, count: usize) {
+        self.0.transfer(message, count);
+    }
+}
+
+impl Subject for MioNodes {
+    fn transfer(&mut self, message: &Bytes, count: usize) {
+        self.0.transfer(message, count);
+    }
+}
+
+/// The name of the runtime, ours, and the ceiling on the same runtime.
+fn subjects() -> Vec<(&'static str, Box<dyn Subject>, Box<dyn Subject>)> {
+    let (ours, ceiling) = (runtime(), runtime());
+    let nodes = ours.block_on(tokio_nodes::Nodes::connect());
+    let framing = ceiling.block_on(tokio_framing::Framing::connect());
+    vec![
+        (
+            "tokio",
+            Box::new(TokioNodes(ours, nodes)),
+            Box::new(TokioFraming(ceiling, Some(framing))),
+        ),
+        (
+            "mio",
+            Box::new(MioNodes(mio_nodes::Nodes::connect())),
+            Box::new(MioFraming(mio_framing::Framing::connect())),
+        ),
+    ]
+}
+
+fn one_way(criterion: &mut Criterion) {
+    let mut subjects = subjects();
+    for (len, count, _) in CASES {
+        let message = Bytes::from(vec![7_u8; len]);
+        let count = count / 8;
+        let mut group = criterion.benchmark_group(format!("loopback/{len}"));
+        group.throughput(Throughput::Bytes((len * count) as u64)).sample_size(10);
+        for (name, ours, ceiling) in &mut subjects {
+            for (what, subject) in [("headwater", ours), ("framing", ceiling)] {
+                group.bench_function(BenchmarkId::new(what, *name), |bencher| {
+                    bencher.iter(|| subject.transfer(&message, count));
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+fn seconds(subject: &mut dyn Subject, message: &Bytes, count: usize) -> f64 {
+    let start = Instant::now();
+    subject.transfer(message, count);
+    start.elapsed().max(Duration::from_nanos(1)).as_secs_f64()
+}
+
+fn ratios() {
+    println!("\nheadwater / hand-written framing, plain TCP, median of {PAIRS} alternating pairs");
+    println!("{:<8} {:>9} {:>7} {:>15} {:>7}", "runtime", "payload", "ratio", "range", "asked");
+    for (name, mut ours, mut ceiling) in subjects() {
+        for (len, count, asked) in CASES {
+            let message = Bytes::from(vec![7_u8; len]);
+            ours.transfer(&message, count);
+            ceiling.transfer(&message, count);
+            let mut ratios: Vec<f64> = (0..PAIRS)
+                .map(|_| {
+                    let ours = seconds(ours.as_mut(), &message, count);
+                    seconds(ceiling.as_mut(), &message, count) / ours
+                })
+                .collect();
+            ratios.sort_by(f64::total_cmp);
+            let [low, .., high] = ratios[..] else { continue };
+            let median = ratios[PAIRS / 2];
+            let range = format!("{low:.2}..{high:.2}");
+            println!("{name:<8} {len:>9} {median:>7.2} {range:>15} {asked:>7.2}");
+        }
+    }
+}
+
+criterion_group!(benches, one_way);
+
+fn main() {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    // `cargo test --benches` and `--test` only see that it runs.
+    if std::env::args().any(|arg| arg == "--bench") {
+        ratios();
+    }
+}

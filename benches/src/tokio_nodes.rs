@@ -1,0 +1,64 @@
+//! Two nodes on tokio, connected over loopback.
+
+use bytes::Bytes;
+use headwater_core::address::Address;
+use headwater_core::id::{PeerId, ProtocolId};
+use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, Started};
+
+/// Two connected nodes; one sends, the other counts.
+#[derive(Debug)]
+pub struct Nodes {
+    sender: Sender,
+    messages: Option<Messages>,
+    _nodes: [(Node, Notifications); 2],
+}
+
+fn start(digit: u8) -> Started {
+    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
+    text[2] = digit;
+    let id = PeerId::from_bytes(&text).expect("an id");
+    Builder::insecure(id).expect("46 bytes").start().expect("started")
+}
+
+impl Nodes {
+    /// Starts and connects them.
+    ///
+    /// # Panics
+    ///
+    /// If loopback does not work.
+    pub async fn connect() -> Self {
+        let protocol = ProtocolId::new("/bench").expect("an id");
+        let (one, two) = (start(b'1'), start(b'2'));
+        two.node.register(protocol.clone()).await.expect("registered");
+        let address = two.node.listen(([127, 0, 0, 1], 0).into()).await.expect("listening");
+        let peer = one.node.dial(Address::from(address)).await.expect("connected");
+        let sender = one.node.sender(&peer, &protocol).expect("supported");
+        let _nodes = [(one.node, one.notifications), (two.node, two.notifications)];
+        drop(one.messages);
+        Self { sender, messages: Some(two.messages), _nodes }
+    }
+
+    /// Sends `count` fresh copies of `message` and returns when all have been received.
+    ///
+    /// # Panics
+    ///
+    /// If the nodes lose each other.
+    pub async fn transfer(&mut self, message: &Bytes, count: usize) {
+        let mut messages = self.messages.take().expect("put back");
+        let reader = tokio::spawn(async move {
+            for _ in 0..count {
+                std::hint::black_box(messages.recv().await.expect("a message"));
+            }
+            messages
+        });
+        let (mut sender, message) = (self.sender.clone(), message.clone());
+        let writer = tokio::spawn(async move {
+            for _ in 0..count {
+                let payload = Bytes::copy_from_slice(&message);
+                sender.send_wait(payload).await.expect("sent");
+            }
+        });
+        writer.await.expect("sent");
+        self.messages = Some(reader.await.expect("received"));
+    }
+}

@@ -1,0 +1,122 @@
+//! Putting a node together and starting it.
+
+use std::sync::Arc;
+
+use headwater_core::config::Config;
+use headwater_core::id::PeerId;
+use headwater_core::node::Node as Core;
+use headwater_core::secure::{ChannelFactory, Insecure};
+use headwater_core::seed::Seed;
+use tokio::sync::mpsc;
+
+use crate::call::CALLS_MAX;
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::error::StartError;
+use crate::messages::Messages;
+use crate::node::Node;
+use crate::notifications::Notifications;
+use crate::shared::Shared;
+
+/// What a node is made of: its secure channels, its configuration, its seed.
+///
+/// ```
+/// use headwater_tokio::{Builder, Config, Started};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = Config::default();
+/// config.peers_max = 5;
+/// let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
+/// let Started { node, .. } = Builder::insecure(id)?.config(config).start()?;
+/// assert_eq!(node.id(), id);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Builder<F> {
+    factory: F,
+    config: Config,
+    seed: Option<Seed>,
+}
+
+/// A node that runs, and what comes out of it.
+#[derive(Debug)]
+pub struct Started {
+    /// The handle.
+    pub node: Node,
+    /// What peers send.
+    pub messages: Messages,
+    /// What happens.
+    pub notifications: Notifications,
+}
+
+impl Builder<Insecure> {
+    /// A node without any security, for networks that have chosen to do without: bytes travel in
+    /// the clear, and whoever claims a peer id is believed.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::LocalId`]: an id made from a hash has 46 characters, and only those can be
+    /// sent.
+    pub fn insecure(local: PeerId) -> Result<Self, StartError> {
+        let factory = Insecure::new(local).map_err(|actual| StartError::LocalId { actual })?;
+        Ok(Self::new(factory))
+    }
+}
+
+impl<F> Builder<F>
+where
+    F: ChannelFactory + Send + 'static,
+    F::Channel: Send + 'static,
+{
+    /// A node whose links are secured by what `factory` makes, with the default configuration.
+    pub fn new(factory: F) -> Self {
+        Self { factory, config: Config::default(), seed: None }
+    }
+
+    /// Takes another configuration.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Takes a seed of one's own choice, for tests and replays; otherwise it comes from the
+    /// system's randomness. Keys are not made of it.
+    #[must_use]
+    pub fn seed(mut self, seed: Seed) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the node on the tokio runtime around this call, which has to have its I/O and time
+    /// drivers enabled. Nothing is listened on or dialled yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing was left running.
+    pub fn start(self) -> Result<Started, StartError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => {
+                let mut bytes = [0; 32];
+                getrandom::fill(&mut bytes).map_err(StartError::Randomness)?;
+                Seed::new(bytes)
+            }
+        };
+        let clock = Clock::start();
+        let local = self.factory.local();
+        let core = Core::new(self.config, seed, local, clock.now())?;
+        let shared = Arc::new(Shared::new(local));
+        let (calls, inbox) = mpsc::channel(CALLS_MAX);
+        let control = Control::new(core, self.factory, clock, Arc::clone(&shared), inbox);
+        let task = runtime.spawn(control.run());
+        Ok(Started {
+            node: Node::new(Arc::clone(&shared), calls, task),
+            messages: Messages::new(Arc::clone(&shared)),
+            notifications: Notifications::new(shared),
+        })
+    }
+}

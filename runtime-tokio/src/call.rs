@@ -1,0 +1,30 @@
+//! Calls of the application on their way to the node's task, and their answers.
+
+use std::net::SocketAddr;
+
+use headwater_core::address::Address;
+use headwater_core::error::ApplicationError;
+use headwater_core::id::{PeerId, ProtocolId};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ListenError};
+
+/// Calls that may wait for the node's task; a caller beyond that waits for its turn.
+pub(crate) const CALLS_MAX: usize = 64;
+
+/// What the application wants.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Listen { address: SocketAddr, answer: oneshot::Sender<Result<SocketAddr, ListenError>> },
+    Dial { address: Address, answer: oneshot::Sender<Result<PeerId, Error>> },
+    Change { change: Change, answer: oneshot::Sender<Result<(), ApplicationError>> },
+    Stop,
+}
+
+/// A call that is answered at once.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Disconnect(PeerId),
+    Register(ProtocolId),
+    Unregister(ProtocolId),
+}

@@ -1,0 +1,242 @@
+//! The task of one connection: its machine, its socket, its timer.
+//!
+//! The task goes round while there is anything to do: mailbox, outbox, lanes and credit in,
+//! then write, then read within a budget, then everything out. It sleeps on the socket's
+//! readiness, the timer and its [`Wake`](crate::wake::Wake).
+
+mod bytes;
+mod desk;
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use headwater_core::connection::{Connection, LaneId};
+use headwater_core::contract::LinkCommand;
+use headwater_core::message::Batch;
+use headwater_core::secure::SecureChannel;
+use headwater_core::time::Instant;
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::clock::{Clock, Timer};
+use crate::inbox::give_back;
+use crate::lanes::Lane;
+use crate::link::{INBOX, LANES, Link, ORDER, OUTBOX};
+use crate::shared::Shared;
+use crate::wake::lock;
+
+/// Rounds without a pause, after which other tasks of the thread have their turn.
+const ROUNDS_MAX: usize = 32;
+
+/// A last batch of this size makes it worth looking once more before the task sleeps: those who
+/// filled it are likely to have filled the next one.
+const LOOK_AGAIN_BYTES: usize = 8 * 1024;
+
+/// Everything that one connection's task owns.
+#[derive(Debug)]
+pub(crate) struct Task<C> {
+    connection: Connection<C>,
+    /// Gone once the machine is done with it.
+    socket: Option<TcpStream>,
+    link: Arc<Link>,
+    shared: Arc<Shared>,
+    clock: Clock,
+    timer: Timer,
+    readable: bool,
+    writable: bool,
+    /// The other side has ended its half.
+    ended: bool,
+    /// The shared outbox may have something in it.
+    outbox_filled: bool,
+    /// Empty batches, at most three.
+    spare: Vec<Batch>,
+    lanes: BTreeMap<LaneId, Arc<Lane>>,
+    /// Bytes written in this round and, until the task looked once more, in the one before.
+    written: usize,
+    shut: bool,
+}
+
+impl<C: SecureChannel> Task<C> {
+    pub(crate) fn new(
+        connection: Connection<C>,
+        socket: TcpStream,
+        link: Arc<Link>,
+        shared: Arc<Shared>,
+        clock: Clock,
+    ) -> Self {
+        // Without it small messages wait for acknowledgements; a socket that refuses still works.
+        let _ = socket.set_nodelay(true);
+        Self {
+            connection,
+            socket: Some(socket),
+            link,
+            shared,
+            clock,
+            timer: Timer::new(clock),
+            readable: true,
+            writable: true,
+            ended: false,
+            outbox_filled: false,
+            spare: Vec::new(),
+            lanes: BTreeMap::new(),
+            written: 0,
+            shut: false,
+        }
+    }
+
+    /// Runs until the connection has ended and its last messages are taken.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.close_desk();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS_MAX {
+            self.round(cx);
+            if self.is_done() {
+                return Poll::Ready(());
+            }
+            if self.finish_link() || self.poll_sources(cx) {
+                continue;
+            }
+            if std::mem::take(&mut self.written) >= LOOK_AGAIN_BYTES {
+                break;
+            }
+            if self.link.wake.sleep(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does once everything that can be done without waiting.
+    fn round(&mut self, cx: &mut Context<'_>) {
+        let now = self.clock.now();
+        self.take_signals(now);
+        self.write(now);
+        self.read(now);
+        self.publish(now);
+        self.lane_news();
+        if self.connection.is_closing() && !self.shut {
+            self.shut_outbox(now);
+        }
+        if let Some(report) = self.connection.poll_report() {
+            if self.link.leave_report(report) {
+                self.shared.has_report(self.link.id());
+            }
+        }
+        self.link.publish_load(self.connection.load());
+        let deadline = self.connection.next_timeout().map(|deadline| deadline.at);
+        if self.timer.poll(cx, deadline).is_ready() {
+            self.connection.handle_timeout(self.clock.now());
+            self.link.wake.set(ORDER);
+        }
+    }
+
+    fn take_signals(&mut self, now: Instant) {
+        let signals = self.link.wake.take();
+        if signals & ORDER != 0 {
+            self.take_order(now);
+        }
+        self.outbox_filled |= signals & OUTBOX != 0;
+        if signals & LANES != 0 {
+            self.serve_desk(now);
+        }
+        if signals & INBOX != 0 {
+            self.take_credit(now);
+        }
+        self.feed(now);
+    }
+
+    fn take_order(&mut self, now: Instant) {
+        if let Some(order) = self.link.take_order() {
+            self.connection.handle_order(now, order);
+        }
+    }
+
+    /// Takes the shared outbox, if there is something in it and the machine wants it.
+    fn feed(&mut self, now: Instant) {
+        if self.outbox_filled && !self.shut && self.connection.wants_messages() {
+            self.outbox_filled = false;
+            let connection = &mut self.connection;
+            self.link.swap_outbox(|outbox| connection.handle_messages(now, outbox));
+        }
+    }
+
+    /// The connection ends: nothing more is accepted, and what was goes with it.
+    fn shut_outbox(&mut self, now: Instant) {
+        self.shut = true;
+        let connection = &mut self.connection;
+        self.link.shut(|outbox| connection.handle_messages(now, outbox));
+        self.end_lanes(now);
+    }
+
+    fn take_credit(&mut self, now: Instant) {
+        let mut returned = std::mem::take(&mut self.spare);
+        let before = returned.len();
+        lock(&self.link.inbox).take_returned(&mut returned);
+        for batch in returned.iter_mut().skip(before) {
+            self.connection.handle_consumed(now, batch.consumed());
+        }
+        returned.truncate(3);
+        self.spare = returned;
+    }
+
+    /// Hands received messages over, if the place for them is free.
+    fn publish(&mut self, now: Instant) {
+        if !self.connection.has_messages() {
+            return;
+        }
+        let ended = self.socket.is_none();
+        // What comes after the end is handed over in any case, so that the task can end too.
+        if !lock(&self.link.inbox).has_place() && !ended {
+            return;
+        }
+        let mut batch = self.spare.pop().unwrap_or_default();
+        self.connection.take_messages(&mut batch);
+        if self.shared.arrivals.is_unread() {
+            batch.discard();
+            self.connection.handle_consumed(now, batch.consumed());
+            self.spare.push(batch);
+            return;
+        }
+        lock(&self.link.inbox).put(batch);
+        self.shared.arrivals.push(Arc::clone(&self.link));
+        if self.shared.arrivals.is_unread() {
+            // The reader went while the batch was put: nobody else will take it out.
+            if let Some((link, batch)) = self.shared.arrivals.pop() {
+                give_back(&link, batch);
+            }
+        }
+    }
+
+    /// Does what the machine wants done with the link; whether there was something.
+    fn finish_link(&mut self) -> bool {
+        let Some(command) = self.connection.poll_link_command() else { return false };
+        match command {
+            LinkCommand::Finish => {
+                if let Some(socket) = &mut self.socket {
+                    // On a TCP socket this is one call that does not wait.
+                    let mut shutdown = std::pin::pin!(socket.shutdown());
+                    let mut cx = Context::from_waker(std::task::Waker::noop());
+                    let _ = shutdown.as_mut().poll(&mut cx);
+                }
+            }
+            LinkCommand::Close => self.socket = None,
+            LinkCommand::Abort => {
+                if let Some(socket) = self.socket.take() {
+                    let _ = SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO));
+                }
+            }
+        }
+        true
+    }
+
+    fn is_done(&self) -> bool {
+        self.socket.is_none() && self.shut && self.connection.is_done()
+    }
+}

@@ -1,0 +1,193 @@
+//! What the tasks of a node share about one connection.
+//!
+//! The application's tasks encode into the outbox under a short lock and wake the connection only
+//! when that turned non-empty; the connection's task swaps the whole outbox for an empty one. Node
+//! and connection leave each other their newest word in a mailbox.
+//!
+//! Bounds: the outbox holds `outbox_max` bytes and one message more, each mailbox one word of each
+//! kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX) requests.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use headwater_core::connection::{ToConnection, ToNode};
+use headwater_core::id::{ConnectionId, ProtocolId};
+use headwater_core::pool::{Load, Outbox, PushError, WasEmpty};
+use tokio::sync::Notify;
+
+use crate::inbox::Inbox;
+use crate::lanes::Desk;
+use crate::wake::{Wake, lock};
+
+/// The outbox has turned non-empty.
+pub(crate) const OUTBOX: u32 = 1;
+/// Node has left an order.
+pub(crate) const ORDER: u32 = 1 << 1;
+/// A batch came back, or the place for one is free.
+pub(crate) const INBOX: u32 = 1 << 2;
+/// Something is on the desk for borrowed streams.
+pub(crate) const LANES: u32 = 1 << 3;
+
+/// One connection, as seen by every other task.
+#[derive(Debug)]
+pub(crate) struct Link {
+    id: ConnectionId,
+    /// Wakes the connection's task.
+    pub(crate) wake: Wake,
+    /// Received messages on their way to the application.
+    pub(crate) inbox: Mutex<Inbox>,
+    /// What the application wants of borrowed streams.
+    pub(crate) desk: Mutex<Desk>,
+    /// Wakes one who waits for room in the outbox; whoever it wakes passes it on.
+    pub(crate) room: Notify,
+    outbox: Mutex<Outbox>,
+    is_shut: AtomicBool,
+    queued_bytes: AtomicUsize,
+    idle_streams: AtomicUsize,
+    order: Mutex<Option<ToConnection>>,
+    report: Mutex<Option<ToNode>>,
+}
+
+impl Link {
+    pub(crate) fn new(id: ConnectionId, outbox: Outbox) -> Self {
+        Self {
+            id,
+            wake: Wake::default(),
+            inbox: Mutex::default(),
+            desk: Mutex::default(),
+            room: Notify::new(),
+            outbox: Mutex::new(outbox),
+            is_shut: AtomicBool::new(false),
+            queued_bytes: AtomicUsize::new(0),
+            idle_streams: AtomicUsize::new(0),
+            order: Mutex::default(),
+            report: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Queues a message.
+    pub(crate) fn push(
+        &self,
+        protocol: &ProtocolId,
+        payload: Bytes,
+    ) -> Result<(), PushError<Bytes>> {
+        let WasEmpty(was_empty) = lock(&self.outbox).push(protocol, payload)?;
+        if was_empty {
+            self.wake.set(OUTBOX);
+        }
+        Ok(())
+    }
+
+    /// Queues a copy of a message.
+    pub(crate) fn push_slice(
+        &self,
+        protocol: &ProtocolId,
+        payload: &[u8],
+    ) -> Result<(), PushError<()>> {
+        let WasEmpty(was_empty) = lock(&self.outbox).push_slice(protocol, payload)?;
+        if was_empty {
+            self.wake.set(OUTBOX);
+        }
+        Ok(())
+    }
+
+    /// Queues messages under one lock, until `next` has no more or one is refused.
+    pub(crate) fn push_run(
+        &self,
+        protocol: &ProtocolId,
+        mut next: impl FnMut() -> Option<Bytes>,
+    ) -> Result<(), PushError<Bytes>> {
+        let mut was_empty = false;
+        let result = {
+            let mut outbox = lock(&self.outbox);
+            loop {
+                let Some(payload) = next() else { break Ok(()) };
+                match outbox.push(protocol, payload) {
+                    Ok(WasEmpty(first)) => was_empty |= first,
+                    Err(error) => break Err(error),
+                }
+            }
+        };
+        if was_empty {
+            self.wake.set(OUTBOX);
+        }
+        result
+    }
+
+    /// Lends the outbox to the connection that takes what is in it, then lets one in who waits
+    /// for room.
+    pub(crate) fn swap_outbox(&self, take: impl FnOnce(&mut Outbox)) {
+        take(&mut lock(&self.outbox));
+        self.room.notify_one();
+    }
+
+    /// Closes the outbox: later messages have to find another connection.
+    pub(crate) fn shut(&self, take: impl FnOnce(&mut Outbox)) {
+        self.is_shut.store(true, Ordering::Release);
+        {
+            let mut outbox = lock(&self.outbox);
+            outbox.close();
+            take(&mut outbox);
+        }
+        self.room.notify_waiters();
+    }
+
+    /// Whether the outbox takes no more messages.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.is_shut.load(Ordering::Acquire)
+    }
+
+    /// Says how much the connection has to do, for whoever chooses between several.
+    pub(crate) fn publish_load(&self, load: Load) {
+        self.queued_bytes.store(load.queued_bytes, Ordering::Relaxed);
+        self.idle_streams.store(load.idle_streams, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait here, and idle streams. As old as the connection's last round, except for
+    /// the outbox.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let queued = self.queued_bytes.load(Ordering::Relaxed) + lock(&self.outbox).bytes();
+        (queued, self.idle_streams.load(Ordering::Relaxed))
+    }
+
+    /// Leaves an order for the connection.
+    pub(crate) fn leave_order(&self, later: ToConnection) {
+        {
+            let mut slot = lock(&self.order);
+            match &mut *slot {
+                Some(earlier) => earlier.merge(later),
+                None => *slot = Some(later),
+            }
+        }
+        self.wake.set(ORDER);
+    }
+
+    pub(crate) fn take_order(&self) -> Option<ToConnection> {
+        lock(&self.order).take()
+    }
+
+    /// Leaves a report for Node; says whether that is the only one there, so that Node has to be
+    /// told.
+    pub(crate) fn leave_report(&self, later: ToNode) -> bool {
+        let mut slot = lock(&self.report);
+        match &mut *slot {
+            Some(earlier) => {
+                earlier.merge(later);
+                false
+            }
+            None => {
+                *slot = Some(later);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn take_report(&self) -> Option<ToNode> {
+        lock(&self.report).take()
+    }
+}

@@ -1,0 +1,244 @@
+//! Sending to one peer again and again, and streams that are kept.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_core::error::{SendError, UndeliveredReason};
+use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::pool::PushError;
+
+use crate::lanes::Hold;
+use crate::link::Link;
+use crate::node::Node;
+use crate::routes::{Pushed, Refused, Route, Routes};
+
+/// Messages of one protocol to one peer, without a look-up for each.
+///
+/// Made by [`Node::sender`]. It follows the peer from connection to connection; while the peer is
+/// away, sending fails. Messages of one sender may overtake each other: see [`Borrowed`] for those
+/// that may not.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    node: Node,
+    peer: PeerId,
+    protocol: ProtocolId,
+    route: Option<Arc<Route>>,
+}
+
+impl Sender {
+    pub(crate) fn new(node: Node, peer: PeerId, protocol: ProtocolId, route: Arc<Route>) -> Self {
+        Self { node, peer, protocol, route: Some(route) }
+    }
+
+    /// Where the messages go.
+    #[must_use]
+    pub const fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// For which protocol.
+    #[must_use]
+    pub const fn protocol(&self) -> &ProtocolId {
+        &self.protocol
+    }
+
+    /// Queues a message, or says at once why not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::send`]; nothing was queued and the payload comes back.
+    pub fn send(&mut self, payload: Bytes) -> Result<(), SendError<Bytes>> {
+        let routes = &self.node.shared.routes;
+        match routes.push(&self.peer, &self.protocol, payload, &mut self.route) {
+            Pushed::Done => Ok(()),
+            Pushed::Full(payload, _) => Err(SendError::Full { payload }),
+            Pushed::Failed(error) => Err(error),
+        }
+    }
+
+    /// Queues a copy of a message; for small ones that are no `Bytes` this is the shortest way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::send`]; nothing was queued.
+    pub fn send_slice(&mut self, payload: &[u8]) -> Result<(), SendError<()>> {
+        let push = |link: &Link, ()| link.push_slice(&self.protocol, payload);
+        let routes = &self.node.shared.routes;
+        let result = routes.offer(&self.peer, &self.protocol, (), &mut self.route, push);
+        result.map_err(without_payload)
+    }
+
+    /// Queues messages from the front of `payloads` under one lock, until it is empty or one is
+    /// refused; those that were not queued stay in it.
+    ///
+    /// # Errors
+    ///
+    /// Why the first one left in `payloads` was refused, as [`Node::send`].
+    pub fn send_many(&mut self, payloads: &mut VecDeque<Bytes>) -> Result<(), SendError<()>> {
+        let push = |link: &Link, ()| {
+            let refused = link.push_run(&self.protocol, || payloads.pop_front());
+            refused.map_err(|error| match error {
+                PushError::Full(back) => {
+                    payloads.push_front(back);
+                    PushError::Full(())
+                }
+                PushError::Moved(back) => {
+                    payloads.push_front(back);
+                    PushError::Moved(())
+                }
+                PushError::TooLarge { payload, limit } => {
+                    payloads.push_front(payload);
+                    PushError::TooLarge { payload: (), limit }
+                }
+            })
+        };
+        let routes = &self.node.shared.routes;
+        let result = routes.offer(&self.peer, &self.protocol, (), &mut self.route, push);
+        result.map_err(without_payload)
+    }
+
+    /// Waits until there is room for a message, and queues it.
+    ///
+    /// Cancel-safe: a dropped future has sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::send`], without `Full`.
+    pub async fn send_wait(&mut self, payload: Bytes) -> Result<(), SendError<Bytes>> {
+        let routes = &self.node.shared.routes;
+        push_wait(routes, &self.peer, &self.protocol, payload, &mut self.route).await
+    }
+}
+
+fn without_payload<P>(refused: Refused<P>) -> SendError<()> {
+    match refused {
+        Refused::NoWay(no_way, _) => no_way.with(()),
+        Refused::Full(..) => SendError::Full { payload: () },
+        Refused::TooLarge(_, limit) => SendError::TooLarge { payload: (), limit },
+    }
+}
+
+/// Wakes the next one who waits for room, when the one that was woken is done with it or gone.
+struct Baton(Option<Arc<Link>>);
+
+impl Drop for Baton {
+    fn drop(&mut self) {
+        if let Some(link) = &self.0 {
+            link.room.notify_one();
+        }
+    }
+}
+
+/// Queues a message as soon as there is room for it.
+pub(crate) async fn push_wait(
+    routes: &Routes,
+    peer: &PeerId,
+    protocol: &ProtocolId,
+    mut payload: Bytes,
+    cached: &mut Option<Arc<Route>>,
+) -> Result<(), SendError<Bytes>> {
+    let mut baton = Baton(None);
+    loop {
+        let link = match routes.push(peer, protocol, payload, cached) {
+            Pushed::Done => return Ok(()),
+            Pushed::Failed(error) => return Err(error),
+            Pushed::Full(back, link) => {
+                payload = back;
+                link
+            }
+        };
+        // No room here: the next one would find none either.
+        if baton.0.as_ref().is_some_and(|old| Arc::ptr_eq(old, &link)) {
+            baton.0 = None;
+        }
+        let mut room = pin!(link.room.notified());
+        room.as_mut().enable();
+        // Room may have come before this waiter was listed; from here on none is missed.
+        match link.push(protocol, payload) {
+            Ok(()) => return Ok(()),
+            Err(PushError::Moved(back)) => {
+                payload = back;
+                continue;
+            }
+            Err(PushError::TooLarge { payload, limit }) => {
+                return Err(SendError::TooLarge { payload, limit });
+            }
+            Err(PushError::Full(back)) => payload = back,
+        }
+        room.await;
+        baton = Baton(Some(Arc::clone(&link)));
+    }
+}
+
+/// A stream to a peer that the application keeps: what is sent on it arrives in order.
+///
+/// Made by [`Node::borrow`]. Dropping it gives the stream back once everything sent on it has
+/// left. It belongs to one connection: when that is lost, or the peer resets the stream, sending
+/// answers [`SendError::Closed`] and [`Borrowed::lost`] says why.
+#[derive(Debug)]
+pub struct Borrowed {
+    // The handle keeps the node alive.
+    _node: Node,
+    hold: Hold,
+    peer: PeerId,
+    protocol: ProtocolId,
+}
+
+impl Borrowed {
+    pub(crate) const fn new(node: Node, hold: Hold, peer: PeerId, protocol: ProtocolId) -> Self {
+        Self { _node: node, hold, peer, protocol }
+    }
+
+    /// Where the messages go.
+    #[must_use]
+    pub const fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// For which protocol.
+    #[must_use]
+    pub const fn protocol(&self) -> &ProtocolId {
+        &self.protocol
+    }
+
+    /// Why the stream is gone, if it is. Messages sent on it before may not have arrived; the
+    /// node's notifications count them.
+    #[must_use]
+    pub fn lost(&self) -> Option<UndeliveredReason> {
+        self.hold.lane.lost()
+    }
+
+    /// Queues a message behind the earlier ones, or says at once why not.
+    ///
+    /// # Errors
+    ///
+    /// `Full`, `TooLarge`, or `Closed` when the stream is lost; nothing was queued and the
+    /// payload comes back.
+    pub fn send(&mut self, payload: Bytes) -> Result<(), SendError<Bytes>> {
+        self.hold.push(&self.protocol, payload).map_err(|error| match error {
+            PushError::Full(payload) => SendError::Full { payload },
+            PushError::TooLarge { payload, limit } => SendError::TooLarge { payload, limit },
+            PushError::Moved(payload) => SendError::Closed { payload },
+        })
+    }
+
+    /// Waits until there is room for a message, and queues it.
+    ///
+    /// Cancel-safe: a dropped future has sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), without `Full`.
+    pub async fn send_wait(&mut self, mut payload: Bytes) -> Result<(), SendError<Bytes>> {
+        loop {
+            match self.send(payload) {
+                Err(SendError::Full { payload: back }) => payload = back,
+                result => return result,
+            }
+            // One holder, so one permit is enough: taken after the look, none is missed.
+            self.hold.lane.room.notified().await;
+        }
+    }
+}
