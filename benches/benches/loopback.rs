@@ -59,7 +59,9 @@ impl Subject for MioNodes {
 }
 
 /// The name of the runtime, ours, and the ceiling on the same runtime.
-fn subjects() -> Vec<(&'static str, Box<dyn Subject>, Box<dyn Subject>)> {
+type Subjects = (&'static str, Box<dyn Subject>, Box<dyn Subject>);
+
+fn subjects() -> Vec<Subjects> {
     let (ours, ceiling) = (runtime(), runtime());
     let nodes = ours.block_on(tokio_nodes::Nodes::connect());
     let framing = ceiling.block_on(tokio_framing::Framing::connect());
