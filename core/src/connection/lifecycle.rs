@@ -259,6 +259,19 @@ impl<C: SecureChannel> Connection<C> {
         self.phase_deadline = Some(now.after(self.setup.config.close_deadline));
     }
 
+    pub(super) fn on_hurry(&mut self, now: Instant) {
+        if !self.reported {
+            return;
+        }
+        self.receiver.discard();
+        if self.link.is_closed() {
+            self.phase_deadline = None;
+        } else {
+            self.link = Link::AbortDue;
+            self.phase_deadline = Some(now.after(self.setup.config.close_deadline));
+        }
+    }
+
     fn enter_ending(&mut self, now: Instant, reason: CloseReason) {
         self.phase = Phase::Ending(reason);
         self.phase_deadline = Some(now.after(self.setup.config.close_deadline));

@@ -388,6 +388,15 @@ impl<C: SecureChannel> Connection<C> {
         self.lanes.append_lane_messages(now, &mut self.uni, lane, outbox);
     }
 
+    /// Lets go of a connection that has ended without waiting for its other side any longer, nor
+    /// for the application to take its last messages. Does nothing to one that has not ended.
+    ///
+    /// A driver bounds with it how many connections are on their way out (P4).
+    pub fn hurry(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.on_hurry(now);
+    }
+
     /// Checks R1, P7 and the bookkeeping of the parts.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn assert_invariants(&self) {

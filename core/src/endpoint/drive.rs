@@ -51,6 +51,7 @@ impl<F: ChannelFactory> Endpoint<F> {
         if let Some(armed) = self.slot(id).and_then(|slot| slot.armed) {
             self.timers.remove(&(armed.at, id, armed.why));
         }
+        self.ending.retain(|ending| *ending != id);
         let place = self.slots.get_mut(id.index as usize);
         match place.filter(|place| place.as_ref().is_some_and(|s| s.connection.id() == id)) {
             Some(place) => *place = None,
@@ -97,8 +98,8 @@ impl<F: ChannelFactory> Endpoint<F> {
         if let Some(report) = report {
             let ended = report.is_final();
             self.node.handle_report(now, id, report);
-            if let Some(slot) = self.slot_mut(id) {
-                slot.ended |= ended;
+            if ended {
+                self.on_ended(now, id);
             }
             self.touched.push_back(id);
         }
@@ -124,6 +125,20 @@ impl<F: ChannelFactory> Endpoint<F> {
         self.arm(id);
         if self.slot(id).is_some_and(|slot| slot.ended && slot.connection.is_done()) {
             self.remove(id);
+        }
+    }
+
+    /// A connection has ended: it is heard out, as long as there are not too many of that kind.
+    fn on_ended(&mut self, now: Instant, id: ConnectionId) {
+        let Some(slot) = self.slot_mut(id) else { return };
+        slot.ended = true;
+        self.ending.push_back(id);
+        while self.ending.len() > self.ending_max {
+            let Some(oldest) = self.ending.pop_front() else { return };
+            if let Some(slot) = self.slot_mut(oldest) {
+                slot.connection.hurry(now);
+                self.touched.push_back(oldest);
+            }
         }
     }
 
@@ -190,6 +205,13 @@ impl<F: ChannelFactory> Endpoint<F> {
         }
         *self.batch.consumed() = consumed;
         self.batch.consumed().clear();
+    }
+
+    /// How many connections there are, those on their way out included.
+    #[doc(hidden)]
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn connection_count(&self) -> usize {
+        self.slots.iter().flatten().count().saturating_add(self.lingering.len())
     }
 
     /// Checks that timers match what is armed, and every machine's own invariants.

@@ -8,9 +8,10 @@
 //! each ready list at most once. E3 the earliest timer is never later than the deadline of any
 //! machine; it may be earlier, because deadlines that move later are not chased.
 //!
-//! Bounds: as many connections as Node has links, and those whose last messages the application
-//! has not taken, for `close_deadline`; per connection one outbox besides its own, and one for
-//! each borrowed stream.
+//! Bounds: as many connections as Node has links, and the latest `pending_max` of those that have
+//! ended, until the other side has closed too and the application has taken the last messages,
+//! for at most `close_deadline`; per connection one outbox besides its own, and one for each
+//! borrowed stream.
 
 mod drive;
 mod send;
@@ -89,6 +90,9 @@ pub struct Endpoint<F: ChannelFactory> {
     /// Links that Node has forgotten, whose slot went to another one.
     lingering: Vec<Slot<F::Channel>>,
     touched: VecDeque<ConnectionId>,
+    /// Connections that have ended and are not gone, oldest first.
+    ending: VecDeque<ConnectionId>,
+    ending_max: usize,
     ready: VecDeque<ConnectionId>,
     filled: VecDeque<ConnectionId>,
     commands: VecDeque<Command>,
@@ -111,6 +115,7 @@ impl<F: ChannelFactory> Endpoint<F> {
     pub fn new(config: Config, seed: Seed, factory: F, now: Instant) -> Result<Self, ConfigError> {
         let mut clock = Clamp::default();
         clock.advance(now);
+        let ending_max = config.pending_max;
         Ok(Self {
             node: Node::new(config, seed, factory.local(), now)?,
             factory,
@@ -118,6 +123,8 @@ impl<F: ChannelFactory> Endpoint<F> {
             slots: Vec::new(),
             lingering: Vec::new(),
             touched: VecDeque::new(),
+            ending: VecDeque::new(),
+            ending_max,
             ready: VecDeque::new(),
             filled: VecDeque::new(),
             commands: VecDeque::new(),
