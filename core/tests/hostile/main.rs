@@ -5,3 +5,4 @@ mod exchange;
 mod frames;
 mod opening;
 mod raw;
+mod sessions;
