@@ -607,7 +607,16 @@ impl Lanes {
             }
             Some(_) => {}
             // The lane is gone, and nobody else may carry on its order.
-            None => self.count_outbox(outbox, UndeliveredReason::ConnectionLost),
+            None => self.count_outbox(outbox, self.why_gone()),
+        }
+    }
+
+    /// Why a lane is gone whose messages come late.
+    fn why_gone(&self) -> UndeliveredReason {
+        if self.pool.is_closed() {
+            UndeliveredReason::ConnectionLost
+        } else {
+            UndeliveredReason::StreamReset
         }
     }
 
@@ -624,7 +633,7 @@ impl Lanes {
                 let _open = lent.outbox.merge(outbox);
                 self.feed_lent(now, uni, id);
             }
-            None => self.count_outbox(outbox, UndeliveredReason::ConnectionLost),
+            None => self.count_outbox(outbox, self.why_gone()),
         }
     }
 

@@ -93,7 +93,7 @@ impl<F: ChannelFactory> Endpoint<F> {
         slot.feed(now);
         let report = slot.connection.poll_report();
         while let Some((lane, news)) = self.slot_mut(id).and_then(|s| s.connection.poll_lane()) {
-            self.on_lane_news(id, lane, news);
+            self.on_lane_news(now, id, lane, news);
         }
         if let Some(report) = report {
             let ended = report.is_final();

@@ -162,11 +162,21 @@ impl<F: ChannelFactory> Endpoint<F> {
         self.news.pop_front()
     }
 
-    pub(super) fn on_lane_news(&mut self, id: ConnectionId, lane: LaneId, news: LaneNews) {
+    pub(super) fn on_lane_news(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        lane: LaneId,
+        news: LaneNews,
+    ) {
         let stream = BorrowedId { connection: id, lane };
         if let LaneNews::Lost(_) = news {
             if let Some(slot) = self.slot_mut(id) {
-                slot.lanes.remove(&lane);
+                if let Some(mut rest) = slot.lanes.remove(&lane).filter(|rest| !rest.is_empty()) {
+                    // Accepted, and not handed over yet: counted with the rest.
+                    slot.connection.handle_lane_messages(now, lane, &mut rest);
+                    self.touched.push_back(id);
+                }
             }
         }
         if !self.news.contains(&(stream, news)) {
