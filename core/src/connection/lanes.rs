@@ -466,7 +466,7 @@ impl Lanes {
             let Some(mut rest) = rest else { continue };
             rest.attempts = rest.attempts.saturating_add(1);
             // Order holds on a borrowed stream only: its messages go nowhere else.
-            if retry && lent.is_none() && rest.attempts < ATTEMPTS_MAX {
+            if retry && lent.is_none() && rest.attempts <= ATTEMPTS_MAX {
                 self.pending.push_back(rest);
             } else {
                 rest.count(reason, &mut self.undelivered);
