@@ -4,5 +4,7 @@
 mod exchange;
 mod frames;
 mod opening;
+mod packages;
 mod raw;
+mod sending;
 mod sessions;

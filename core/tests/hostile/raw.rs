@@ -89,6 +89,8 @@ pub(crate) struct Raw {
     outer_credit: [i64; 2],
     /// Credit of streams that it opened, by layer and id.
     credit: [BTreeMap<u32, i64>; 2],
+    /// What it read and gave no credit for yet, by layer and stream.
+    owed: BTreeMap<(usize, u32), u32>,
     pub(crate) bytes_read: u64,
 }
 
@@ -113,6 +115,7 @@ impl Raw {
             queued: [VecDeque::new(), VecDeque::new()],
             outer_credit: [WINDOW_LEN; 2],
             credit: [BTreeMap::new(), BTreeMap::new()],
+            owed: BTreeMap::new(),
             bytes_read: 0,
         }
     }
@@ -158,8 +161,9 @@ impl Raw {
                 self.sent.extend(Frame::pong(frame.length).encode());
             }
             (DATA, Some(layer)) => {
-                if self.manners.credits && frame.length > 0 {
-                    self.sent.extend(Frame::update(frame.stream, frame.length).encode());
+                let gives = self.manners.credits;
+                if let Some(credit) = owe(&mut self.owed, (2, frame.stream), frame.length, gives) {
+                    self.sent.extend(Frame::update(frame.stream, credit).encode());
                 }
                 self.carried[layer].extend(&frame.body);
                 while let Some(inner) = Frame::take(&mut self.carried[layer]) {
@@ -191,8 +195,9 @@ impl Raw {
                 answer.push(Frame::fin(frame.stream));
             }
         }
-        if frame.kind == DATA && frame.length > 0 && credits {
-            answer.push(Frame::update(frame.stream, frame.length));
+        if frame.kind == DATA {
+            let credit = owe(&mut self.owed, (layer, frame.stream), frame.length, credits);
+            answer.extend(credit.map(|credit| Frame::update(frame.stream, credit)));
         }
         if frame.kind == WINDOW {
             *self.credit[layer].entry(frame.stream).or_insert(WINDOW_LEN) +=
@@ -617,6 +622,18 @@ impl Arena {
         assert_eq!(self.node.next_timeout(), None);
         assert!(self.peers.iter().all(|peer| peer.ended.is_some()));
     }
+}
+
+/// Credit is given when half a window is due, as everybody does.
+fn owe(
+    owed: &mut BTreeMap<(usize, u32), u32>,
+    stream: (usize, u32),
+    length: u32,
+    gives: bool,
+) -> Option<u32> {
+    let due = owed.entry(stream).or_insert(0);
+    *due += length;
+    (gives && *due >= 131_072).then(|| std::mem::take(due))
 }
 
 /// Whether a frame half-closes.
