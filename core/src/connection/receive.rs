@@ -179,9 +179,9 @@ impl Receiver {
         !self.inbox.is_empty()
     }
 
-    /// Whether messages wait to be taken, or bytes to be decoded once some were.
+    /// Whether messages wait in the inbox, or to be decoded once it has room.
     pub(super) fn has_more(&self) -> bool {
-        self.has_messages() || (!self.blocked.is_empty() && self.inbox_held > 0)
+        self.has_messages() || !self.blocked.is_empty()
     }
 
     /// Exchanges the inbox for a batch that was consumed.
@@ -637,9 +637,11 @@ impl Receiver {
     pub(super) fn discard(&mut self) {
         self.inbox.discard();
         self.inbox_held = 0;
-        while let Some(stream) = self.blocked.pop_front() {
+        for stream in core::mem::take(&mut self.blocked) {
             if let Some(state) = self.streams.get_mut(&stream) {
                 state.blocked = false;
+                state.front = Bytes::new();
+                state.back = BytesMut::new();
             }
         }
     }
