@@ -282,6 +282,51 @@ fn what_came_before_a_close_in_order_reaches_the_application() {
     arena.assert_nothing_left();
 }
 
+/// The same, where the driver touches the connection while the application holds a batch.
+#[test]
+fn what_waits_behind_a_batch_outlives_the_link() {
+    let mut config = Config::default();
+    config.inbox_max = 64 << 10;
+    let mut arena = Arena::new(config);
+    let p = arena.opened();
+    arena.takes = false;
+    let bytes = package(ECHO, &[7; 1000]).repeat(200);
+    arena.stream(p, 1);
+    assert_eq!(arena.pour(p, 1, &bytes), bytes.len());
+    arena.eof(p);
+    assert!(arena.peers[p].ended.is_some());
+    let mut batch = headwater_core::message::Batch::default();
+    let mut count = 0;
+    while arena.node.take_messages(arena.now, &mut batch) {
+        // A late word of the driver.
+        arena.node.handle_eof(arena.now, arena.peers[p].connection);
+        while batch.pop().is_some() {
+            count += 1;
+        }
+    }
+    assert_eq!(count, 200);
+    arena.assert_nothing_left();
+}
+
+/// An application that never takes them does not keep them for ever.
+#[test]
+fn what_waits_behind_a_link_that_ended_is_dropped_after_a_while() {
+    let mut arena = arena();
+    arena.takes = false;
+    for round in 0..80 {
+        let p = arena.opened();
+        arena.stream(p, 1);
+        arena.pour(p, 1, &package(ECHO, &[7; 1000]).repeat(200));
+        arena.eof(p);
+        assert!(arena.node.connection_count() <= 65, "{round}");
+        arena.peers.clear();
+    }
+    arena.assert_nothing_left();
+    arena.takes = true;
+    arena.run();
+    assert_eq!(arena.messages.len(), 0);
+}
+
 /// The application sleeps: back-pressure, then everything in full.
 #[test]
 fn a_peer_that_fills_every_stream_is_held_by_credit() {
