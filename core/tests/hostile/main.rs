@@ -1,6 +1,7 @@
 //! Peers that break the rules, stall, flood, or vanish: each time memory stays bounded, a
 //! deadline or a typed reason ends it, and nothing is left behind.
 
+mod arbitrary;
 mod exchange;
 mod frames;
 mod opening;
