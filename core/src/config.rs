@@ -184,6 +184,44 @@ impl Config {
         Ok(())
     }
 
+    /// What one connection may make the node hold, in bytes: the sum of the bounds that a peer can
+    /// fill, with what growing buffers have to spare. Worked out roughly, and never below the
+    /// truth (P4); nothing of it is allocated before bytes come.
+    ///
+    /// ```
+    /// use headwater_core::config::Config;
+    ///
+    /// let mut config = Config::default();
+    /// let before = config.connection_memory_max();
+    /// config.receive_streams_max = 12;
+    /// assert!(config.connection_memory_max() < before);
+    /// ```
+    #[must_use]
+    pub fn connection_memory_max(&self) -> usize {
+        // Streams of three sessions, headers, and what else does not depend on the configuration.
+        const FIXED: usize = 2 * MIB;
+        let times = |bytes: usize, factor: usize| bytes.saturating_mul(factor);
+        let growth = usize::try_from(self.window_growth_max).unwrap_or(usize::MAX);
+        // Each stream's window, decoded or not; a buffer that grows has at most as much to spare.
+        let windows = times(self.receive_streams_max, crate::mux::INITIAL_WINDOW as usize);
+        let received = times(windows.saturating_add(growth), 2)
+            .saturating_add(times(self.assembly_max, 2))
+            .saturating_add(times(self.slabs_max, self.slab));
+        // Messages that wait with their descriptors, and buffers kept for the next ones; one
+        // message may exceed it, and be twice as large while it is unpacked.
+        let inbox = times(self.inbox_max, 8).saturating_add(times(self.message_max, 2));
+        // Accepted by the driver's side, by the connection, placed on streams, and handed over.
+        let outboxes = times(self.outbox_max.saturating_add(self.message_max), 4);
+        let output = self.output_max.saturating_add(2 * crate::mux::FRAME_MAX);
+        let lists = times(self.protocols_max, 4 * crate::id::PROTOCOL_ID_LEN_MAX);
+        received
+            .saturating_add(inbox)
+            .saturating_add(outboxes)
+            .saturating_add(output)
+            .saturating_add(lists)
+            .saturating_add(FIXED)
+    }
+
     fn validate_sizes(&self) -> Result<(), ConfigError> {
         let size = |key, value: usize, min: usize, max: usize| {
             in_range(key, value as u64, min as u64, max as u64)
