@@ -172,8 +172,13 @@ impl Sending {
     }
 
     /// Lends the outbox to the loop, which takes what is in it. Says whether nothing is left.
+    ///
+    /// An empty one is not lent: a lane would answer that it still wants messages, for ever.
     pub(crate) fn take(&self, take: impl FnOnce(&mut Outbox)) -> bool {
         let mut state = lock(&self.state);
+        if state.outbox.is_empty() {
+            return true;
+        }
         take(&mut state.outbox);
         self.bytes.store(state.outbox.bytes(), Ordering::Relaxed);
         if state.waiting > 0 {
