@@ -100,7 +100,9 @@ impl Resolver {
 impl Answers {
     fn give(&self, answer: Event) {
         lock(&self.ready).push(answer);
-        self.signal.raise();
+        // It fails only where the system is out of memory; the loop finds the answer when it is
+        // awake next.
+        let _ = self.signal.wake();
     }
 }
 

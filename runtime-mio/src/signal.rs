@@ -31,6 +31,12 @@ impl Signal {
         self.flush();
     }
 
+    /// There is news, for a loop that may sleep in somebody else's poll.
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        self.note();
+        self.waker.wake()
+    }
+
     /// There is news for when the loop is awake next.
     pub(crate) fn note(&self) {
         self.noted.store(true, Ordering::SeqCst);

@@ -2,10 +2,14 @@
 
 mod pair;
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use headwater_mio::{Address, Config, Error, ListenError, Notification, SendError, Started};
+use headwater_core::contract::Direction;
+use headwater_core::secure::{ChannelFactory, Insecure};
+use headwater_mio::{
+    Address, Builder, Config, Error, ListenError, Notification, PeerId, SendError, Started,
+};
 use pair::{LONG, await_notification, connect, id, payload, protocol, start};
 
 #[test]
@@ -143,4 +147,33 @@ fn what_is_lost_with_a_connection_is_counted_to_the_message() {
     }
     // The rest was handed to the system, where nobody can tell what became of it.
     assert!(lost > 0 && lost <= accepted, "{lost} of {accepted}");
+}
+
+/// Secures links until it is asked for the first one.
+struct Broken(Insecure);
+
+impl ChannelFactory for Broken {
+    type Channel = <Insecure as ChannelFactory>::Channel;
+
+    fn local(&self) -> PeerId {
+        self.0.local()
+    }
+
+    fn channel(&mut self, _: Direction, _: Option<PeerId>) -> Self::Channel {
+        panic!("a test: this factory is broken");
+    }
+}
+
+#[test]
+fn when_the_loop_panics_nobody_waits_for_it() {
+    let factory = Broken(Insecure::new(id("broken")).unwrap());
+    let Started { handle, mut messages, mut notifications, thread } =
+        Builder::new(factory).start().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::from(silent.local_addr().unwrap());
+    assert_eq!(handle.dial(address), Err(Error::Stopped));
+    assert_eq!((messages.recv(), notifications.recv()), (None, None));
+    assert_eq!(handle.register(protocol()), Err(Error::Stopped));
+    handle.stop();
+    assert!(thread.join().is_err());
 }
