@@ -77,6 +77,8 @@ pub struct Batch {
     peer: Option<PeerId>,
     chunks: Vec<Bytes>,
     protocols: Vec<ProtocolId>,
+    /// Names listed before this one are not looked for.
+    protocols_from: usize,
     items: Vec<Item>,
     next: usize,
     bytes: usize,
@@ -167,6 +169,7 @@ impl Batch {
         if self.is_empty() {
             self.chunks.clear();
             self.protocols.clear();
+            self.protocols_from = 0;
             self.items.clear();
             self.next = 0;
             self.bytes = 0;
@@ -188,9 +191,16 @@ impl Batch {
 
     /// The place of a protocol that was listed lately.
     pub(crate) fn find_protocol(&self, name: &[u8]) -> Option<u32> {
-        let recent = self.protocols.iter().enumerate().rev().take(PROTOCOLS_SEARCHED);
-        let mut found = recent.filter(|(_, known)| known.as_str().as_bytes() == name);
-        found.next().and_then(|(index, _)| u32::try_from(index).ok())
+        let fresh = self.protocols.len().saturating_sub(self.protocols_from);
+        let recent = self.protocols.iter().enumerate().rev();
+        let mut recent = recent.take(fresh.min(PROTOCOLS_SEARCHED));
+        let found = recent.find(|(_, known)| known.as_str().as_bytes() == name);
+        found.and_then(|(index, _)| u32::try_from(index).ok())
+    }
+
+    /// What is listed so far may not be ours any more.
+    pub(crate) fn forget_protocols(&mut self) {
+        self.protocols_from = self.protocols.len();
     }
 
     /// Lists a protocol; the answer is for [`Batch::push`].

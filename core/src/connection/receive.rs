@@ -102,7 +102,6 @@ pub(super) struct Receiver {
     inbox_max: usize,
     /// The place in the inbox of the chunk that is being decoded, once it is listed.
     listed: Option<u32>,
-    last_protocol: Option<ProtocolId>,
     offences: Offences,
     /// Latest protocol lists of the peer that came as messages.
     pub(super) pushed: Option<ProtocolSet>,
@@ -163,7 +162,6 @@ impl Receiver {
             inbox_held: 0,
             inbox_max: config.inbox_max,
             listed: None,
-            last_protocol: None,
             offences: Offences::new(config.offences_max, now),
             pushed: None,
             push_ok: None,
@@ -172,7 +170,7 @@ impl Receiver {
 
     pub(super) fn set_ours(&mut self, ours: ProtocolSet) {
         self.ours = ours;
-        self.last_protocol = None;
+        self.inbox.forget_protocols();
     }
 
     pub(super) fn has_messages(&self) -> bool {
@@ -357,10 +355,10 @@ impl Receiver {
         copy: bool,
     ) -> Result<usize, Spent> {
         let Range { start: mut at, end } = range;
+        let window = uni.receive_credit(stream) as usize;
+        self.buffers.granted = window.saturating_add(end.saturating_sub(at)).max(4096);
         while at < end && self.inbox_held < self.inbox_max {
             let Some(state) = self.streams.get_mut(&stream) else { return Ok(end) };
-            let window = uni.receive_credit(stream) as usize;
-            self.buffers.granted = window.saturating_add(end.saturating_sub(at)).max(4096);
             let input = chunk.get(at..end).unwrap_or(&[]);
             let Ok(pushed) = state.decoder.push(input, &self.limits, &mut self.buffers) else {
                 self.offend(now, uni, stream, Offence::Package)?;
@@ -452,21 +450,22 @@ impl Receiver {
             self.waiting.retain(|waiting| *waiting != stream);
         }
         let name = source.bytes(protocol);
-        if name == ProtocolId::EXCHANGER.as_bytes() {
-            let good = !compressed && self.exchanger(source.bytes(payload));
-            self.give_back(now, uni, share);
-            return if good { Ok(()) } else { self.offend(now, uni, stream, Offence::Push) };
-        }
-        if !self.is_ours(name) {
-            // Nobody takes it: the package goes, the stream stays (D-4).
-            self.give_back(now, uni, share);
-            return Ok(());
-        }
-        let place = self.inbox.find_protocol(name);
-        let place = match (place, &self.last_protocol) {
-            (Some(place), _) => place,
-            (None, Some(protocol)) => self.inbox.protocol(protocol.clone()),
-            (None, None) => return Ok(()),
+        // A protocol that this inbox lists already is ours, and not the exchanger's.
+        let place = match self.inbox.find_protocol(name) {
+            Some(place) => place,
+            None if name == ProtocolId::EXCHANGER.as_bytes() => {
+                let good = !compressed && self.exchanger(source.bytes(payload));
+                self.give_back(now, uni, share);
+                return if good { Ok(()) } else { self.offend(now, uni, stream, Offence::Push) };
+            }
+            None => match core::str::from_utf8(name).ok().and_then(|name| self.ours.get(name)) {
+                Some(protocol) => self.inbox.protocol(protocol.clone()),
+                None => {
+                    // Nobody takes it: the package goes, the stream stays (D-4).
+                    self.give_back(now, uni, share);
+                    return Ok(());
+                }
+            },
         };
         if compressed {
             let Ok(plain) = gzip::decompress(source.bytes(payload), self.limits.message_max) else {
@@ -521,16 +520,6 @@ impl Receiver {
         share.held = share.held.saturating_add(as_u32(DESCRIPTOR));
         self.inbox_held = self.inbox_held.saturating_add(share.held as usize);
         self.inbox.push(chunk, range.start, range.len(), protocol, share);
-    }
-
-    fn is_ours(&mut self, name: &[u8]) -> bool {
-        if self.last_protocol.as_ref().is_some_and(|last| last.as_str().as_bytes() == name) {
-            return true;
-        }
-        let Ok(name) = core::str::from_utf8(name) else { return false };
-        let Some(protocol) = self.ours.get(name) else { return false };
-        self.last_protocol = Some(protocol.clone());
-        true
     }
 
     /// A message of the exchanger's protocol; false if it breaks the rules.

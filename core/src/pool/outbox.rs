@@ -382,11 +382,15 @@ impl Outbox {
         }
     }
 
-    /// Compresses a payload to `packed`, and tells whether that makes it shorter.
+    /// Compresses a payload to `packed` if that is asked for, and tells whether it is shorter.
     fn pack(&mut self, payload: &[u8]) -> bool {
-        if !self.config.compress {
-            return false;
-        }
+        self.config.compress && self.compress(payload)
+    }
+
+    // Out of line: a compressor's tables on the stack would cost every push a walk over 64 KiB.
+    #[cold]
+    #[inline(never)]
+    fn compress(&mut self, payload: &[u8]) -> bool {
         self.packed.clear();
         let compressor = self.compressor.get_or_insert_with(Compressor::new);
         compressor.compress(payload, &mut self.packed);

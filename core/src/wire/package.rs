@@ -78,10 +78,46 @@ fn write(out: &mut BytesMut, protocol: &str, payload: &[u8], tail: [u8; 1]) {
 /// shared bytes.
 pub fn package_head(out: &mut BytesMut, protocol: &str, payload_len: usize) {
     let body = u64::try_from(body_len(protocol.len(), payload_len)).unwrap_or(u64::MAX);
+    // Short ids and lengths, as almost all are, go out in one piece.
+    let mut head = [0; SHORT_HEAD_MAX];
+    let len = short_head(&mut head, body, protocol.as_bytes(), payload_len);
+    if let Some(head) = len.and_then(|len| head.get(..len)) {
+        out.put_slice(head);
+        return;
+    }
     out.put_u64(body);
-    varint::put(out, protocol.len() as u64);
+    out.put_slice(&varint::encode(protocol.len() as u64));
     out.put_slice(protocol.as_bytes());
-    varint::put(out, payload_len as u64);
+    out.put_slice(&varint::encode(payload_len as u64));
+}
+
+/// A head of at most this many bytes is put together before it is appended.
+const SHORT_HEAD_MAX: usize = 64;
+
+/// Writes the head if id and payload are short; gives its length.
+fn short_head(
+    head: &mut [u8; SHORT_HEAD_MAX],
+    body: u64,
+    protocol: &[u8],
+    payload_len: usize,
+) -> Option<usize> {
+    let payload_len = u16::try_from(payload_len).ok().filter(|len| *len < 1 << 14)?;
+    let protocol_len = u8::try_from(protocol.len()).ok().filter(|len| *len < 1 << 7)?;
+    let (prefix, rest) = head.split_first_chunk_mut()?;
+    *prefix = body.to_be_bytes();
+    let (first, rest) = rest.split_first_mut()?;
+    *first = protocol_len;
+    let (id, rest) = rest.split_at_mut_checked(protocol.len())?;
+    id.copy_from_slice(protocol);
+    let [low, high] = [(payload_len & 0x7f) as u8, (payload_len >> 7) as u8];
+    let digits = if high == 0 {
+        *rest.first_mut()? = low;
+        1
+    } else {
+        *rest.first_chunk_mut()? = [low | 0x80, high];
+        2
+    };
+    Some(protocol.len().saturating_add(PREFIX_LEN + 1).saturating_add(digits))
 }
 
 /// The tail that follows a payload sent by reference; allocates nothing.

@@ -3,8 +3,6 @@
 use core::fmt;
 use core::ops::Deref;
 
-use bytes::{BufMut, BytesMut};
-
 /// The most bytes a number takes.
 pub const LEN_MAX: usize = 10;
 
@@ -50,16 +48,6 @@ pub fn encode(value: u64) -> Encoded {
         *byte = group | 0x80;
     }
     encoded
-}
-
-/// Appends `value` in its shortest form; the lengths of most messages take one step.
-pub(super) fn put(out: &mut BytesMut, value: u64) {
-    let low = value.to_le_bytes()[0] & 0x7f;
-    match u8::try_from(value >> 7) {
-        Ok(0) => out.put_u8(low),
-        Ok(high) if high < 0x80 => out.put_slice(&[low | 0x80, high]),
-        _ => out.put_slice(&encode(value)),
-    }
 }
 
 /// Reads a number from the front of `input`: its value and how many bytes it took, or `None` if

@@ -46,6 +46,7 @@ const FIRST_OUTPUT: usize = 512;
 /// assert_eq!(gzip::decompress(&packed, 1000)?, [b'x'; 1000][..]);
 /// # Ok::<(), gzip::GzipError>(())
 /// ```
+#[inline(never)]
 pub fn compress(payload: &[u8], out: &mut BytesMut) {
     Compressor::new().compress(payload, out);
 }
@@ -56,6 +57,7 @@ pub struct Compressor(Box<deflate::CompressorOxide>);
 impl Compressor {
     /// Allocates the tables.
     #[must_use]
+    #[inline(never)]
     pub fn new() -> Self {
         let level = CompressionLevel::BestSpeed;
         let tables = deflate::CompressorOxide::with_format_and_level(DataFormat::Raw, level);
@@ -63,6 +65,7 @@ impl Compressor {
     }
 
     /// Appends `payload` to `out` as one gzip member; the same payload gives the same bytes.
+    #[inline(never)]
     pub fn compress(&mut self, payload: &[u8], out: &mut BytesMut) {
         out.put_slice(&HEADER);
         self.0.reset();
@@ -95,6 +98,7 @@ impl fmt::Debug for Compressor {
 /// # Errors
 ///
 /// The first thing that is wrong with `input`; see [`GzipError`].
+#[inline(never)]
 pub fn decompress(input: &[u8], cap: usize) -> Result<Bytes, GzipError> {
     let mut state = inflate::DecompressorOxide::new();
     let mut output = Vec::new();
