@@ -559,6 +559,7 @@ impl Lanes {
             leftover.push(parcel_of(item, self.outbox_deadline));
         }
         self.pool.close().for_each(drop);
+        self.opening.clear();
         self.outbox.close();
         leftover
     }
