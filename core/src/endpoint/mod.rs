@@ -14,6 +14,8 @@
 //! borrowed stream.
 
 mod drive;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod send;
 mod share;
 
