@@ -487,8 +487,16 @@ impl Lanes {
 
     /// The peer reset one of our streams, of whose bytes `unsent` were not framed.
     pub(super) fn stream_reset(&mut self, now: Instant, stream: StreamId, unsent: usize) {
-        let _known = self.pool.refused(now, stream);
-        self.opening.retain(|opening| *opening != stream);
+        match self.opening.iter().position(|opening| *opening == stream) {
+            // Announced, and the pool does not know it yet.
+            Some(at) => {
+                self.opening.remove(at);
+                let _known = self.pool.open_failed(now);
+            }
+            None => {
+                let _known = self.pool.refused(now, stream);
+            }
+        }
         if let Some(id) = self.lane_of(stream) {
             self.fail(id, unsent, UndeliveredReason::StreamReset, true);
         }
