@@ -323,9 +323,9 @@ fn d20_failed_handshakes_and_short_connections_leave_nothing() {
             }
         }
         if round % 2 == 0 {
-            arena.eof(p)
+            arena.eof(p);
         } else {
-            arena.cut(p)
+            arena.cut(p);
         }
         arena.seconds(6);
         arena.peers = Vec::new();

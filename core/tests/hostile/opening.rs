@@ -311,9 +311,9 @@ fn half_closes_and_cuts_in_every_phase_end_with_a_reason() {
                     _ => arena.open(p),
                 }
                 if cut {
-                    arena.cut(p)
+                    arena.cut(p);
                 } else {
-                    arena.eof(p)
+                    arena.eof(p);
                 }
                 let expected = match (cut, phase) {
                     (true, _) => CloseReason::Io(IoCause::Reset),

@@ -307,6 +307,7 @@ impl Arena {
         self.accept_as(id).unwrap()
     }
 
+    #[allow(clippy::result_large_err, reason = "the error of the endpoint")]
     pub(crate) fn accept_as(&mut self, id: PeerId) -> Result<usize, Refusal> {
         let port = 2000 + (self.peers.len() % 60_000) as u16;
         let remote = SocketAddr::from(([127, 0, 0, 1], port));

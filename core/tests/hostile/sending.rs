@@ -282,6 +282,31 @@ fn d34_after_all_streams_are_dropped_the_next_send_succeeds_through_a_connection
 }
 
 #[test]
+fn d37_a_stream_that_is_reset_as_soon_as_it_is_announced_leaves_the_pool() {
+    let mut config = Config::default();
+    config.output_max = 64 << 10;
+    for room in 40..140 {
+        let (mut arena, p) = live(config.clone());
+        let peer = arena.peers[p].id;
+        arena.peers[p].reads = 0;
+        arena.send(p, vec![1; 200_000]).unwrap();
+        // The pool grows; the announcements wait, because the output is full.
+        while arena.node.borrow(arena.now, &peer, &protocol(ECHO)).is_ok() {}
+        arena.peers[p].reads = room;
+        arena.run();
+        // The peer guesses which streams will come.
+        for stream in (22..60).step_by(2) {
+            arena.uni(p, &Frame::rst(stream));
+        }
+        arena.peers[p].reads = usize::MAX;
+        arena.run();
+        arena.send(p, vec![1; SMALL]).unwrap();
+        arena.seconds(10);
+        assert_eq!(whole_messages(&arena, p, SMALL), 2, "{room}");
+    }
+}
+
+#[test]
 fn d38_streams_that_are_never_acknowledged_carry_messages() {
     let (mut arena, p) = live(Config::default());
     arena.cut(p);
