@@ -2,31 +2,26 @@
 
 use std::time::Duration;
 
-use headwater_core::config::Config;
-use headwater_core::secure::Insecure;
+use crate::harness::{Channels, Cut, over_both_channels, pair, protocol};
 
-use crate::harness::{Cut, World, peer_id, protocol};
+over_both_channels!(
+    two_nodes_learn_of_each_other_and_of_their_protocols,
+    messages_of_all_sizes_arrive_both_ways,
+    byte_by_byte_gives_the_same,
+    a_late_registration_is_pushed_and_an_early_end_too,
+    stop_closes_in_order_and_tells_both,
+    a_broken_link_is_told_with_its_cause_and_protocols_are_lost_first,
+);
 
-fn pair(seed: u64) -> World<Insecure> {
-    let end = |number| (Config::default(), Insecure::new(peer_id(number)).unwrap());
-    let mut world = World::new(seed, vec![end(0), end(1)]);
-    for end in 0..2 {
-        world.ends[end].endpoint.register(world.now, protocol("/echo")).unwrap();
-    }
-    world
-}
-
-#[test]
-fn two_nodes_learn_of_each_other_and_of_their_protocols() {
-    let mut world = pair(1);
+fn two_nodes_learn_of_each_other_and_of_their_protocols<F: Channels>() {
+    let mut world = pair::<F>(1);
     world.connect(0, 1);
     assert_eq!(world.told(0), ["dialed", "connected", "+/echo", "+/protocol-exchanger/v0.0.1"]);
     assert_eq!(world.told(1), ["listening", "connected", "+/echo", "+/protocol-exchanger/v0.0.1"]);
 }
 
-#[test]
-fn messages_of_all_sizes_arrive_both_ways() {
-    let mut world = pair(2);
+fn messages_of_all_sizes_arrive_both_ways<F: Channels>() {
+    let mut world = pair::<F>(2);
     world.cut = Cut::Random(50_000);
     world.connect(0, 1);
     for (from, to) in [(0, 1), (1, 0)] {
@@ -42,9 +37,8 @@ fn messages_of_all_sizes_arrive_both_ways() {
     }
 }
 
-#[test]
-fn byte_by_byte_gives_the_same() {
-    let mut world = pair(3);
+fn byte_by_byte_gives_the_same<F: Channels>() {
+    let mut world = pair::<F>(3);
     world.cut = Cut::Bytes;
     world.connect(0, 1);
     world.send(0, 1, "/echo", vec![7; 1000]);
@@ -52,9 +46,8 @@ fn byte_by_byte_gives_the_same() {
     assert_eq!(world.ends[1].messages[0].payload, vec![7; 1000]);
 }
 
-#[test]
-fn a_late_registration_is_pushed_and_an_early_end_too() {
-    let mut world = pair(4);
+fn a_late_registration_is_pushed_and_an_early_end_too<F: Channels>() {
+    let mut world = pair::<F>(4);
     world.connect(0, 1);
     world.ends[0].notifications.clear();
     let now = world.now;
@@ -66,9 +59,8 @@ fn a_late_registration_is_pushed_and_an_early_end_too() {
     assert_eq!(world.told(0), ["+/late", "-/late"]);
 }
 
-#[test]
-fn stop_closes_in_order_and_tells_both() {
-    let mut world = pair(5);
+fn stop_closes_in_order_and_tells_both<F: Channels>() {
+    let mut world = pair::<F>(5);
     world.connect(0, 1);
     world.send(0, 1, "/echo", vec![1; 100_000]);
     let now = world.now;
@@ -81,9 +73,8 @@ fn stop_closes_in_order_and_tells_both() {
     assert!(world.ends[0].endpoint.is_stopped());
 }
 
-#[test]
-fn a_broken_link_is_told_with_its_cause_and_protocols_are_lost_first() {
-    let mut world = pair(6);
+fn a_broken_link_is_told_with_its_cause_and_protocols_are_lost_first<F: Channels>() {
+    let mut world = pair::<F>(6);
     world.connect(0, 1);
     world.ends[0].notifications.clear();
     world.break_links(1);

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use headwater_core::address::Address;
 use headwater_core::config::Config;
-use headwater_core::contract::{Command, Event, IoCause, LinkCommand, ListenerId, Notification};
+use headwater_core::contract::{
+    Command, Event, IoCause, LinkCommand, ListenerId, Notification, TimerKind,
+};
 use headwater_core::endpoint::Endpoint;
 use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
 use headwater_core::message::Message;
-use headwater_core::secure::ChannelFactory;
+use headwater_core::secure::{ChannelFactory, Insecure};
 use headwater_core::seed::{Rng, Seed};
 use headwater_core::time::Instant;
+
+use crate::record::Record;
 
 /// Ids of peers for tests, in ascending order.
 pub(crate) fn peer_id(number: usize) -> PeerId {
@@ -25,6 +29,49 @@ pub(crate) fn peer_id(number: usize) -> PeerId {
 
 pub(crate) fn protocol(name: &str) -> ProtocolId {
     ProtocolId::new(name).unwrap()
+}
+
+/// A kind of channel that tests run over.
+pub(crate) trait Channels: ChannelFactory + Sized {
+    fn of(local: PeerId) -> Self;
+}
+
+impl Channels for Insecure {
+    fn of(local: PeerId) -> Self {
+        Self::new(local).unwrap()
+    }
+}
+
+impl Channels for Record {
+    fn of(local: PeerId) -> Self {
+        Self { local, update_every: 3 }
+    }
+}
+
+/// Makes a test of each generic body, over each kind of channel.
+macro_rules! over_both_channels {
+    ($($body:ident),* $(,)?) => {
+        mod plain {
+            $(#[test] fn $body() { super::$body::<headwater_core::secure::Insecure>(); })*
+        }
+        mod record {
+            $(#[test] fn $body() { super::$body::<crate::record::Record>(); })*
+        }
+    };
+}
+pub(crate) use over_both_channels;
+
+/// Two nodes that support `/echo` and do not know each other yet.
+pub(crate) fn pair<F: Channels>(seed: u64) -> World<F> {
+    pair_with(seed, Config::default())
+}
+
+/// The same, both with this configuration.
+pub(crate) fn pair_with<F: Channels>(seed: u64, config: Config) -> World<F> {
+    let end = |number| (config.clone(), F::of(peer_id(number)));
+    let mut world = World::new(seed, vec![end(0), end(1)]);
+    world.register_echo();
+    world
 }
 
 /// One direction of a link.
@@ -56,6 +103,12 @@ pub(crate) struct End<F: ChannelFactory> {
     listening: Option<ListenerId>,
     /// Bytes written, all links together, in order.
     pub(crate) written: Vec<u8>,
+    /// What was to be done with links, in order.
+    pub(crate) link_commands: Vec<LinkCommand>,
+    /// Which of the written bytes are damaged on their way, counted from the first one.
+    pub(crate) damaged: Option<usize>,
+    /// Bytes read, by link.
+    pub(crate) heard: BTreeMap<ConnectionId, Vec<u8>>,
 }
 
 pub(crate) struct World<F: ChannelFactory> {
@@ -68,11 +121,19 @@ pub(crate) struct World<F: ChannelFactory> {
     /// Bytes that a pipe holds before writes to it stop.
     pub(crate) pipe_max: usize,
     rng: Rng,
+    /// Whether calls are given times that have passed already.
+    pub(crate) wobbles: bool,
+    /// The order in which ends take their turns.
+    pub(crate) turns: Vec<usize>,
 }
 
 impl<F: ChannelFactory> World<F> {
     pub(crate) fn new(seed: u64, configs: Vec<(Config, F)>) -> Self {
-        let now = Instant::from_nanos(1_000_000_000);
+        Self::at(Instant::from_nanos(1_000_000_000), seed, configs)
+    }
+
+    /// A world whose clock starts at `now`.
+    pub(crate) fn at(now: Instant, seed: u64, configs: Vec<(Config, F)>) -> Self {
         let mut ends = Vec::new();
         for (number, (config, factory)) in configs.into_iter().enumerate() {
             let seed = Seed::from_u64(seed.wrapping_mul(31).wrapping_add(number as u64));
@@ -84,16 +145,36 @@ impl<F: ChannelFactory> World<F> {
                 address: SocketAddr::from(([127, 0, 0, 1], 1000 + number as u16)),
                 listening: None,
                 written: Vec::new(),
+                link_commands: Vec::new(),
+                damaged: None,
+                heard: BTreeMap::new(),
             });
         }
+        let turns = (0..ends.len()).collect();
         Self {
             now,
             ends,
+            wobbles: false,
+            turns,
             links: BTreeMap::new(),
             pipes: BTreeMap::new(),
             cut: Cut::Whole,
             pipe_max: 256 * 1024,
             rng: Seed::from_u64(seed).rng("pipes", 0),
+        }
+    }
+
+    /// The time that a call is given.
+    pub(crate) fn clock(&mut self) -> Instant {
+        if !self.wobbles {
+            return self.now;
+        }
+        Instant::from_nanos(self.now.as_nanos() - self.rng.below(self.now.as_nanos()))
+    }
+
+    pub(crate) fn register_echo(&mut self) {
+        for end in &mut self.ends {
+            end.endpoint.register(self.now, protocol("/echo")).unwrap();
         }
     }
 
@@ -158,15 +239,21 @@ impl<F: ChannelFactory> World<F> {
             end.endpoint.handle_timeout(self.now);
         }
         self.run();
+        for end in &self.ends {
+            let next = end.endpoint.next_timeout();
+            let due = next.filter(|next| next.at <= self.now && next.why != TimerKind::Budget);
+            assert_eq!(due, None, "due after a full drain at {:?}", self.now);
+        }
     }
 
     /// One round over all ends; whether anything happened.
     pub(crate) fn step(&mut self) -> bool {
         let mut moved = false;
-        for end in 0..self.ends.len() {
+        for turn in 0..self.turns.len() {
+            let end = self.turns[turn];
             moved |= self.commands(end);
             moved |= self.bytes(end);
-            let now = self.now;
+            let now = self.clock();
             let this = &mut self.ends[end];
             while let Some(notification) = this.endpoint.poll_notification() {
                 this.notifications.push(notification);
@@ -182,14 +269,15 @@ impl<F: ChannelFactory> World<F> {
         moved
     }
 
-    fn commands(&mut self, end: usize) -> bool {
+    pub(crate) fn commands(&mut self, end: usize) -> bool {
         let mut moved = false;
         while let Some(command) = self.ends[end].endpoint.poll_command() {
             moved = true;
             match command {
                 Command::Listen { listener, address } => {
                     let event = Event::Listening { listener, local: address };
-                    self.ends[end].endpoint.handle_event(self.now, event);
+                    let now = self.clock();
+                    self.ends[end].endpoint.handle_event(now, event);
                 }
                 Command::StopListening { .. } => self.ends[end].listening = None,
                 Command::Dial { connection, remote } => self.dial(end, connection, remote),
@@ -203,7 +291,7 @@ impl<F: ChannelFactory> World<F> {
     }
 
     fn dial(&mut self, from: usize, connection: ConnectionId, remote: SocketAddr) {
-        let now = self.now;
+        let now = self.clock();
         let listens = |end: &End<F>| end.address == remote && end.listening.is_some();
         let Some(to) = self.ends.iter().position(listens) else {
             let event = Event::DialFailed { connection, cause: IoCause::Refused };
@@ -228,6 +316,7 @@ impl<F: ChannelFactory> World<F> {
     }
 
     fn link_command(&mut self, end: usize, connection: ConnectionId, command: LinkCommand) {
+        self.ends[end].link_commands.push(command);
         let Some(pipe) = self.pipes.get_mut(&(end, connection)) else { return };
         match command {
             LinkCommand::Finish => pipe.finished = true,
@@ -260,6 +349,15 @@ impl<F: ChannelFactory> World<F> {
         }
     }
 
+    /// Ends what one side sends, as somebody in between can.
+    pub(crate) fn cut_off(&mut self, end: usize) {
+        for (key, pipe) in &mut self.pipes {
+            if key.0 == end {
+                pipe.finished = true;
+            }
+        }
+    }
+
     fn bytes(&mut self, end: usize) -> bool {
         let mut moved = false;
         while self.ends[end].endpoint.poll_ready().is_some() {}
@@ -282,11 +380,12 @@ impl<F: ChannelFactory> World<F> {
 
     fn write(&mut self, end: usize, connection: ConnectionId) -> bool {
         let mut chunks: [&[u8]; 16] = [&[]; 16];
+        let now = self.clock();
         let endpoint = &mut self.ends[end].endpoint;
         if !endpoint.wants_transmit(connection) {
             return false;
         }
-        let count = endpoint.transmit(self.now, connection, &mut chunks);
+        let count = endpoint.transmit(now, connection, &mut chunks);
         let offered: Vec<u8> = chunks[..count].concat();
         let pipe = &self.pipes[&(end, connection)];
         let room = self.pipe_max.saturating_sub(pipe.bytes.len());
@@ -295,9 +394,16 @@ impl<F: ChannelFactory> World<F> {
         if taken == 0 || closed {
             return false;
         }
-        self.ends[end].written.extend(&offered[..taken]);
-        self.pipes.get_mut(&(end, connection)).unwrap().bytes.extend(&offered[..taken]);
-        self.ends[end].endpoint.handle_transmitted(self.now, connection, taken);
+        let End { endpoint, written, damaged, .. } = &mut self.ends[end];
+        let start = written.len();
+        written.extend(&offered[..taken]);
+        let sent = self.pipes.get_mut(&(end, connection)).unwrap();
+        let at = sent.bytes.len();
+        sent.bytes.extend(&offered[..taken]);
+        if let Some(hit) = damaged.filter(|hit| (start..start + taken).contains(hit)) {
+            sent.bytes[at + hit - start] ^= 1;
+        }
+        endpoint.handle_transmitted(now, connection, taken);
         true
     }
 
@@ -305,12 +411,14 @@ impl<F: ChannelFactory> World<F> {
         let Some(other) = self.links.get(&(end, connection)).copied() else { return false };
         let available = self.pipes[&other].bytes.len();
         let take = self.quantum(available);
-        let now = self.now;
-        let endpoint = &mut self.ends[end].endpoint;
+        let now = self.clock();
+        let End { endpoint, heard, .. } = &mut self.ends[end];
         if take > 0 {
             let Some(buffer) = endpoint.recv_buf(connection) else { return false };
             let room = (buffer.capacity() - buffer.len()).min(take);
+            let start = buffer.len();
             buffer.extend(self.pipes.get_mut(&other).unwrap().bytes.drain(..room));
+            heard.entry(connection).or_default().extend(&buffer[start..]);
             endpoint.handle_received(now, connection).unwrap();
             return true;
         }
