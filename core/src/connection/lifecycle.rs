@@ -242,9 +242,6 @@ impl<C: SecureChannel> Connection<C> {
             return;
         }
         self.enter_ending(now, reason);
-        if !self.channel.is_transparent() || self.channel.peer().is_none() {
-            self.channel.close();
-        }
         self.channel_dirty = true;
         self.report_closed();
     }

@@ -100,6 +100,8 @@ pub struct Connection<C> {
     link: lifecycle::Link,
     /// The channel may have something of its own to send.
     channel_dirty: bool,
+    /// Our end, and the channel's, stand in the output: nothing is framed after them.
+    said_all: bool,
     /// Messages may have found a stream.
     pump_due: bool,
     /// One more connection would help, when last looked at.
@@ -158,6 +160,7 @@ impl<C: SecureChannel> Connection<C> {
             report: ToNode::default(),
             link: lifecycle::Link::default(),
             channel_dirty: true,
+            said_all: false,
             pump_due: false,
             hot: false,
             reported: false,

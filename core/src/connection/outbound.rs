@@ -7,8 +7,9 @@
 use bytes::Buf;
 
 use super::Connection;
+use super::lifecycle::Phase;
 use crate::buffer::out::OutBuf;
-use crate::error::Layer;
+use crate::error::{CloseReason, Layer};
 use crate::mux::{Session, StreamId};
 use crate::secure::SecureChannel;
 use crate::time::Instant;
@@ -21,7 +22,7 @@ impl<C: SecureChannel> Connection<C> {
         if self.channel_dirty || !self.sealed.is_empty() || !self.framed.is_empty() {
             return true;
         }
-        if self.channel.peer().is_none() || self.phase.is_gated() {
+        if self.said_all || self.channel.peer().is_none() || self.phase.is_gated() {
             return false;
         }
         self.outer.wants_transmit()
@@ -48,8 +49,23 @@ impl<C: SecureChannel> Connection<C> {
         }
         self.channel_dirty = false;
         self.channel.flush(&mut self.sealed);
-        if self.channel.peer().is_none() || self.phase.is_gated() {
-            return self.arm_carrier(now);
+        if !self.said_all && self.channel.peer().is_some() && !self.phase.is_gated() {
+            self.fill_frames(now);
+        }
+        if self.phase.is_ending() && !core::mem::replace(&mut self.said_all, true) {
+            if !self.channel.is_transparent() {
+                // What a broken channel did not seal never leaves.
+                self.framed.clear();
+            }
+            self.channel.close();
+            self.channel.flush(&mut self.sealed);
+        }
+        self.arm_carrier(now);
+    }
+
+    fn fill_frames(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Ending(CloseReason::Channel(_))) {
+            return;
         }
         let transparent = self.channel.is_transparent();
         let max = self.setup.config.output_max;
@@ -66,14 +82,14 @@ impl<C: SecureChannel> Connection<C> {
         }
         if self.drain_is_over() {
             self.end(now);
+        }
+        if self.phase.is_ending() {
+            // Our end leaves even where the output is full, and before the channel's own.
             self.frame_some(now, max);
             if !transparent {
                 self.channel.seal(&mut self.framed, &mut self.sealed, usize::MAX);
             }
-            self.channel.close();
-            self.channel.flush(&mut self.sealed);
         }
-        self.arm_carrier(now);
     }
 
     /// Frames what comes next; false if there was nothing.
