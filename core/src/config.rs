@@ -58,7 +58,8 @@ pub struct Config {
     /// Bytes of received messages that the application has not taken, a connection; one message
     /// may exceed it. Default 1 MiB.
     pub inbox_max: usize,
-    /// Size of one receive slab, in bytes. Default 64 KiB.
+    /// Size of one receive slab, in bytes; at least 34 KiB where a channel opens records. Default
+    /// 64 KiB.
     pub slab: usize,
     /// Receive slabs that one connection may have alive, counting those that messages pin.
     /// Default 64.

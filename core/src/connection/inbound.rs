@@ -23,6 +23,9 @@ const MEMORY_RETRY: Duration = Duration::from_millis(10);
 /// Room for one record's plaintext and some more.
 const PLAIN_ROOM: usize = 17 * 1024;
 
+/// The least slab of a channel that opens records. A slab is lent again while half of it is free.
+const SEALED_SLAB: usize = 2 * PLAIN_ROOM;
+
 /// Slabs that one connection keeps for the next reads.
 const SLABS_RECYCLED: usize = 8;
 
@@ -43,10 +46,12 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(config: &Config) -> Self {
+    /// `transparent` says whether bytes pass the channel unchanged: else a slab has to take what
+    /// one record opens to.
+    pub(super) fn new(config: &Config, transparent: bool) -> Self {
         let outstanding_max = config.slabs_max;
         let slabs = SlabSet::new(SlabConfig {
-            slab: config.slab,
+            slab: if transparent { config.slab } else { config.slab.max(SEALED_SLAB) },
             recycled: SLABS_RECYCLED.min(outstanding_max),
             outstanding_max,
         });

@@ -135,6 +135,7 @@ impl<C: SecureChannel> Connection<C> {
             pong_timeout: config.pong_deadline,
             ..SessionConfig::default()
         };
+        let inbound = Inbound::new(&config, channel.is_transparent());
         let key = |n| setup.seed.rng("session", n).next_u64();
         Self {
             clock: Clamp::default(),
@@ -146,7 +147,7 @@ impl<C: SecureChannel> Connection<C> {
             bi: Session::new(role, inner, key(2), now),
             uni_stream: None,
             bi_stream: None,
-            inbound: Inbound::new(&config),
+            inbound,
             framed: OutBuf::new(),
             sealed: BytesMut::new(),
             carrier_deadline: None,
