@@ -74,6 +74,11 @@ pub(crate) fn pair_with<F: Channels>(seed: u64, config: Config) -> World<F> {
     world
 }
 
+/// The seed of one end of a world.
+pub(crate) fn seed_of(world: u64, end: usize) -> Seed {
+    Seed::from_u64(world.wrapping_mul(31).wrapping_add(end as u64))
+}
+
 /// One direction of a link.
 #[derive(Debug, Default)]
 struct Pipe {
@@ -107,8 +112,8 @@ pub(crate) struct End<F: ChannelFactory> {
     pub(crate) link_commands: Vec<LinkCommand>,
     /// Which of the written bytes are damaged on their way, counted from the first one.
     pub(crate) damaged: Option<usize>,
-    /// Bytes read, by link.
-    pub(crate) heard: BTreeMap<ConnectionId, Vec<u8>>,
+    /// What was read, read by read, by link.
+    pub(crate) heard: BTreeMap<ConnectionId, Vec<Vec<u8>>>,
 }
 
 pub(crate) struct World<F: ChannelFactory> {
@@ -121,6 +126,7 @@ pub(crate) struct World<F: ChannelFactory> {
     /// Bytes that a pipe holds before writes to it stop.
     pub(crate) pipe_max: usize,
     rng: Rng,
+    clock_rng: Rng,
     /// Whether calls are given times that have passed already.
     pub(crate) wobbles: bool,
     /// The order in which ends take their turns.
@@ -136,7 +142,7 @@ impl<F: ChannelFactory> World<F> {
     pub(crate) fn at(now: Instant, seed: u64, configs: Vec<(Config, F)>) -> Self {
         let mut ends = Vec::new();
         for (number, (config, factory)) in configs.into_iter().enumerate() {
-            let seed = Seed::from_u64(seed.wrapping_mul(31).wrapping_add(number as u64));
+            let seed = seed_of(seed, number);
             ends.push(End {
                 endpoint: Endpoint::new(config, seed, factory, now).unwrap(),
                 notifications: Vec::new(),
@@ -161,6 +167,7 @@ impl<F: ChannelFactory> World<F> {
             cut: Cut::Whole,
             pipe_max: 256 * 1024,
             rng: Seed::from_u64(seed).rng("pipes", 0),
+            clock_rng: Seed::from_u64(seed).rng("clock", 0),
         }
     }
 
@@ -169,7 +176,7 @@ impl<F: ChannelFactory> World<F> {
         if !self.wobbles {
             return self.now;
         }
-        Instant::from_nanos(self.now.as_nanos() - self.rng.below(self.now.as_nanos()))
+        Instant::from_nanos(self.now.as_nanos() - self.clock_rng.below(self.now.as_nanos()))
     }
 
     pub(crate) fn register_echo(&mut self) {
@@ -358,12 +365,22 @@ impl<F: ChannelFactory> World<F> {
         }
     }
 
+    /// Writes what an end has to write on all its links, and reads nothing.
+    pub(crate) fn write_all(&mut self, end: usize) {
+        for connection in self.links_of(end) {
+            while self.write(end, connection) {}
+        }
+    }
+
+    /// The links of an end, those that have ended too.
+    pub(crate) fn links_of(&self, end: usize) -> Vec<ConnectionId> {
+        self.pipes.keys().filter(|(e, _)| *e == end).map(|(_, c)| *c).collect()
+    }
+
     fn bytes(&mut self, end: usize) -> bool {
         let mut moved = false;
         while self.ends[end].endpoint.poll_ready().is_some() {}
-        let mine: Vec<ConnectionId> =
-            self.pipes.keys().filter(|(e, _)| *e == end).map(|(_, c)| *c).collect();
-        for connection in mine {
+        for connection in self.links_of(end) {
             moved |= self.write(end, connection);
             moved |= self.read(end, connection);
         }
@@ -378,7 +395,7 @@ impl<F: ChannelFactory> World<F> {
         }
     }
 
-    fn write(&mut self, end: usize, connection: ConnectionId) -> bool {
+    pub(crate) fn write(&mut self, end: usize, connection: ConnectionId) -> bool {
         let mut chunks: [&[u8]; 16] = [&[]; 16];
         let now = self.clock();
         let endpoint = &mut self.ends[end].endpoint;
@@ -407,7 +424,7 @@ impl<F: ChannelFactory> World<F> {
         true
     }
 
-    fn read(&mut self, end: usize, connection: ConnectionId) -> bool {
+    pub(crate) fn read(&mut self, end: usize, connection: ConnectionId) -> bool {
         let Some(other) = self.links.get(&(end, connection)).copied() else { return false };
         let available = self.pipes[&other].bytes.len();
         let take = self.quantum(available);
@@ -418,7 +435,7 @@ impl<F: ChannelFactory> World<F> {
             let room = (buffer.capacity() - buffer.len()).min(take);
             let start = buffer.len();
             buffer.extend(self.pipes.get_mut(&other).unwrap().bytes.drain(..room));
-            heard.entry(connection).or_default().extend(&buffer[start..]);
+            heard.entry(connection).or_default().push(buffer[start..].to_vec());
             endpoint.handle_received(now, connection).unwrap();
             return true;
         }
@@ -437,22 +454,23 @@ impl<F: ChannelFactory> World<F> {
 
     /// What an end was told, in a short form.
     pub(crate) fn told(&self, end: usize) -> Vec<String> {
-        self.ends[end]
-            .notifications
-            .iter()
-            .map(|notification| match notification {
-                Notification::Connected { .. } => "connected".into(),
-                Notification::Disconnected { reason, .. } => format!("disconnected: {reason}"),
-                Notification::Supported { protocol, .. } => format!("+{protocol}"),
-                Notification::Unsupported { protocol, .. } => format!("-{protocol}"),
-                Notification::Undelivered { messages, .. } => format!("undelivered {messages}"),
-                Notification::Listening { .. } => "listening".into(),
-                Notification::Dialed { .. } => "dialed".into(),
-                Notification::DialFailed { error, .. } => format!("dial failed: {error}"),
-                Notification::Refused { reason, .. } => format!("refused: {reason}"),
-                Notification::Stopped => "stopped".into(),
-                other => format!("{other:?}"),
-            })
-            .collect()
+        self.ends[end].notifications.iter().map(short).collect()
+    }
+}
+
+/// A notification in a short form.
+pub(crate) fn short(notification: &Notification) -> String {
+    match notification {
+        Notification::Connected { .. } => "connected".into(),
+        Notification::Disconnected { reason, .. } => format!("disconnected: {reason}"),
+        Notification::Supported { protocol, .. } => format!("+{protocol}"),
+        Notification::Unsupported { protocol, .. } => format!("-{protocol}"),
+        Notification::Undelivered { messages, .. } => format!("undelivered {messages}"),
+        Notification::Listening { .. } => "listening".into(),
+        Notification::Dialed { .. } => "dialed".into(),
+        Notification::DialFailed { error, .. } => format!("dial failed: {error}"),
+        Notification::Refused { reason, .. } => format!("refused: {reason}"),
+        Notification::Stopped => "stopped".into(),
+        other => format!("{other:?}"),
     }
 }

@@ -2,5 +2,7 @@
 
 mod basics;
 mod channel;
+mod frames;
 mod harness;
+mod opening;
 mod record;
