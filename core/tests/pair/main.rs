@@ -5,4 +5,6 @@ mod channel;
 mod frames;
 mod harness;
 mod opening;
+mod properties;
 mod record;
+mod script;
