@@ -13,7 +13,8 @@ use headwater_core::protocol::ProtocolSet;
 
 use crate::call::{Borrow, Call, Caller, Change};
 use crate::error::{Error, ListenError};
-use crate::routes::Way;
+use crate::queues::{Patience, Sending};
+use crate::routes::{Offer, Way};
 use crate::sender::{Borrowed, Sender};
 use crate::shared::{Mark, Shared};
 
@@ -164,10 +165,9 @@ impl Handle {
         payload: Bytes,
         timeout: Duration,
     ) -> Result<(), SendError<Bytes>> {
-        // A timeout beyond the end of time is none.
-        let until = Instant::now().checked_add(timeout);
+        let mut patience = Patience::new(timeout);
         self.offer(to, cached, payload, |outbox, payload| {
-            match outbox.push_wait(to.1, payload, until) {
+            match outbox.push_wait(to.1, payload, &mut patience) {
                 Ok(was_empty) => (Ok(()), was_empty),
                 Err(error) => (Err(error), WasEmpty(false)),
             }
@@ -179,7 +179,7 @@ impl Handle {
         to: (&PeerId, &ProtocolId),
         cached: &mut Option<Arc<Way>>,
         payload: P,
-        push: impl FnMut(&crate::queues::Sending, P) -> crate::routes::Offer<P>,
+        push: impl FnMut(&Sending, P) -> Offer<P>,
     ) -> Result<(), SendError<P>> {
         self.shared.routes.offer(to, cached, payload, push, |queues| {
             self.shared.mark_urgent(Mark::Queues(Arc::clone(queues)));

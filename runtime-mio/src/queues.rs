@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headwater_core::id::{ConnectionId, ProtocolId};
@@ -108,6 +108,30 @@ impl LoadSource for Queues {
     }
 }
 
+/// How long a caller waits. It looks at the clock only when it has to wait, because that costs as
+/// much as queueing a small message.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    timeout: Duration,
+    until: Option<Instant>,
+}
+
+impl Patience {
+    pub(crate) const fn new(timeout: Duration) -> Self {
+        Self { timeout, until: None }
+    }
+
+    /// What is left of it, counted from the first time that this is asked. A timeout beyond the
+    /// end of time stays as long as it is.
+    fn left(&mut self) -> Duration {
+        let now = Instant::now();
+        if self.until.is_none() {
+            self.until = now.checked_add(self.timeout);
+        }
+        self.until.map_or(self.timeout, |until| until.saturating_duration_since(now))
+    }
+}
+
 /// An outbox that threads put messages into and the loop takes them from.
 #[derive(Debug)]
 pub(crate) struct Sending {
@@ -139,12 +163,12 @@ impl Sending {
         (result, WasEmpty(was_empty && !state.outbox.is_empty()))
     }
 
-    /// Puts a message in as soon as there is room for it, if that is before `until`.
+    /// Puts a message in as soon as there is room for it, if the patience lasts.
     pub(crate) fn push_wait(
         &self,
         protocol: &ProtocolId,
         mut payload: Bytes,
-        until: Option<Instant>,
+        patience: &mut Patience,
     ) -> Result<WasEmpty, PushError<Bytes>> {
         let mut state = lock(&self.state);
         loop {
@@ -155,18 +179,13 @@ impl Sending {
                     return result;
                 }
             };
-            let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if wait.is_some_and(|wait| wait.is_zero()) {
+            let wait = patience.left();
+            if wait.is_zero() {
                 return Err(PushError::Full(payload));
             }
             state.waiting += 1;
-            state = match wait {
-                None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(wait) => {
-                    let result = self.room.wait_timeout(state, wait);
-                    result.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let result = self.room.wait_timeout(state, wait);
+            state = result.unwrap_or_else(PoisonError::into_inner).0;
             state.waiting -= 1;
         }
     }

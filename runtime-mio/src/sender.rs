@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_core::error::{SendError, UndeliveredReason};
@@ -11,6 +11,7 @@ use headwater_core::pool::{Outbox, PushError, WasEmpty};
 
 use crate::handle::Handle;
 use crate::lane::Lane;
+use crate::queues::Patience;
 use crate::routes::Way;
 use crate::shared::Mark;
 
@@ -171,8 +172,8 @@ impl Borrowed {
     ///
     /// As [`send`](Self::send); `Full` when the time is over.
     pub fn send_wait(&mut self, payload: Bytes, timeout: Duration) -> Result<(), SendError<Bytes>> {
-        let until = Instant::now().checked_add(timeout);
-        let result = self.lane.outbox.push_wait(&self.protocol, payload, until);
+        let mut patience = Patience::new(timeout);
+        let result = self.lane.outbox.push_wait(&self.protocol, payload, &mut patience);
         result.map(|was_empty| self.tell(was_empty)).map_err(refused)
     }
 
