@@ -132,7 +132,8 @@ fn main() {
     benches();
     Criterion::default().configure_from_args().final_summary();
     // `cargo test --benches` and `--test` only see that it runs.
-    if std::env::args().any(|arg| arg == "--bench") {
+    let timed = |arg: &str| std::env::args().any(|other| other == arg);
+    if timed("--bench") && !timed("--profile-time") {
         ratios();
     }
 }

@@ -38,8 +38,9 @@ pub struct AppendSlab {
     /// used again is large enough at once.
     capacity: usize,
     current: BytesMut,
-    /// Oldest first.
+    /// Oldest first, at most `retired_max`.
     retired: VecDeque<BytesMut>,
+    retired_max: usize,
 }
 
 impl AppendSlab {
@@ -51,7 +52,15 @@ impl AppendSlab {
             capacity: capacity_min,
             current: BytesMut::new(),
             retired: VecDeque::new(),
+            retired_max: RETIRED_MAX,
         }
+    }
+
+    /// The same, for pieces of which many are in use at a time: up to `retired_max` slabs are
+    /// kept for when their pieces are dropped.
+    #[must_use]
+    pub fn with_retired(capacity_min: usize, retired_max: usize) -> Self {
+        Self { retired_max, ..Self::new(capacity_min) }
     }
 
     /// The buffer, with room for `need` more bytes; append to it, and no more than that.
@@ -109,7 +118,7 @@ impl AppendSlab {
         next.extend_from_slice(&self.current);
         let mut old = core::mem::replace(&mut self.current, next);
         old.clear();
-        if self.retired.len() >= RETIRED_MAX {
+        if self.retired.len() >= self.retired_max {
             self.retired.pop_front();
         }
         self.retired.push_back(old);
@@ -186,7 +195,7 @@ mod tests {
                 slab.cut(100).unwrap()
             })
             .collect();
-        assert_eq!(slab.retired.len(), RETIRED_MAX);
+        assert_eq!(slab.retired.len(), self.retired_max);
         drop(flight);
         slab.room(3).extend_from_slice(b"abc");
         slab.shrink();

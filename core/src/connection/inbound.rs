@@ -26,8 +26,9 @@ const PLAIN_ROOM: usize = 17 * 1024;
 /// The least slab of a channel that opens records. A slab is lent again while half of it is free.
 const SEALED_SLAB: usize = 2 * PLAIN_ROOM;
 
-/// Slabs that one connection keeps for the next reads.
-const SLABS_RECYCLED: usize = 8;
+/// Slabs that one connection keeps for the next reads while it is busy: about what an inbox that
+/// is being read and one that is being filled pin.
+const SLABS_RECYCLED: usize = 40;
 
 #[derive(Debug)]
 pub(super) struct Inbound {

@@ -20,7 +20,7 @@ use core::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::offences::Offences;
-use crate::buffer::{AssemblyConfig, AssemblyPool};
+use crate::buffer::{AppendSlab, AssemblyConfig, AssemblyPool};
 use crate::config::Config;
 use crate::error::Offence;
 use crate::id::{PeerId, ProtocolId};
@@ -36,6 +36,15 @@ use crate::wire::{
 
 /// How much of an unfinished package is not credited before it is consumed.
 pub(super) const RETAINED: usize = INITIAL_WINDOW as usize / 4;
+
+/// Backlogs are kept in slabs of this size, in bytes, or larger where one piece needs it.
+const STASH_SLAB: usize = 64 * 1024;
+
+/// Slabs of backlogs that are kept for the next one while the connection is busy.
+const STASH_SLABS_KEPT: usize = 64;
+
+/// Pieces of a backlog have at least this many bytes, but for the last.
+const PIECE_MIN: usize = 1024;
 
 /// What a descriptor in the inbox costs beside the bytes it points to.
 const DESCRIPTOR: usize = 32;
@@ -64,14 +73,30 @@ struct RecvStream {
     gained: usize,
     /// Stands in `blocked`.
     blocked: bool,
-    /// Received and not decoded: `front` first.
-    front: Bytes,
-    back: BytesMut,
+    /// Received and not decoded, oldest first; at most the stream's window.
+    backlog: VecDeque<Bytes>,
 }
 
 impl RecvStream {
-    fn backlog(&self) -> usize {
-        self.front.len().saturating_add(self.back.len())
+    /// Keeps bytes of a chunk for later: where they are if that is allowed, else as a copy.
+    /// Pieces too small to be worth a descriptor are copied together.
+    fn keep(&mut self, stash: &mut AppendSlab, chunk: &Bytes, range: Range<usize>, copy: bool) {
+        let Some(bytes) = chunk.get(range.clone()) else { return };
+        if !copy && bytes.len() > PIECE_MIN {
+            return self.backlog.push_back(chunk.slice(range));
+        }
+        let last = self.backlog.pop_back().unwrap_or_default();
+        let joined = if last.len().saturating_add(bytes.len()) <= PIECE_MIN {
+            &last[..]
+        } else {
+            self.backlog.extend((!last.is_empty()).then(|| last.clone()));
+            &[]
+        };
+        let len = joined.len().saturating_add(bytes.len());
+        let room = stash.room(len);
+        room.extend_from_slice(joined);
+        room.extend_from_slice(bytes);
+        self.backlog.extend(stash.cut(len));
     }
 }
 
@@ -91,6 +116,8 @@ pub(super) struct Receiver {
     open: bool,
     gate: StreamGate,
     buffers: Buffers,
+    /// What backlogs are kept in.
+    stash: AppendSlab,
     reserved: usize,
     reserved_max: usize,
     /// Streams whose package waits for a reservation; one entry a stream.
@@ -150,6 +177,7 @@ impl Receiver {
                 }),
                 granted: 0,
             },
+            stash: AppendSlab::with_retired(STASH_SLAB, STASH_SLABS_KEPT),
             reserved: 0,
             reserved_max: config
                 .assembly_max
@@ -234,7 +262,7 @@ impl Receiver {
             // The peer writes, we only read: acknowledge, then half-close (spec 1.7).
             let _gone = uni.accept(stream);
             uni.finish(stream);
-            if state.backlog() > 0 && !state.blocked {
+            if !state.backlog.is_empty() && !state.blocked {
                 state.blocked = true;
                 self.blocked.push_back(stream);
             } else if state.finished {
@@ -258,7 +286,7 @@ impl Receiver {
     pub(super) fn finished(&mut self, stream: StreamId) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         state.finished = true;
-        if state.accepted && state.backlog() == 0 {
+        if state.accepted && state.backlog.is_empty() {
             self.forget(stream);
         }
     }
@@ -320,7 +348,7 @@ impl Receiver {
         let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
         state.gained = state.gained.saturating_add(range.len());
         if !state.accepted || state.blocked || self.inbox_held >= self.inbox_max {
-            state.back.extend_from_slice(chunk.get(range).unwrap_or(&[]));
+            state.keep(&mut self.stash, chunk, range, copy);
             if state.accepted && !state.blocked {
                 state.blocked = true;
                 self.blocked.push_back(stream);
@@ -331,7 +359,7 @@ impl Receiver {
         let stopped = self.decode(now, uni, stream, chunk, range, copy)?;
         if stopped < end {
             if let Some(state) = self.streams.get_mut(&stream) {
-                state.back.extend_from_slice(chunk.get(stopped..end).unwrap_or(&[]));
+                state.keep(&mut self.stash, chunk, stopped..end, copy);
                 state.blocked = true;
                 self.blocked.push_back(stream);
             }
@@ -570,24 +598,20 @@ impl Receiver {
             let Some(stream) = self.blocked.pop_front() else { break };
             let Some(state) = self.streams.get_mut(&stream) else { continue };
             state.blocked = false;
-            if state.front.is_empty() {
-                state.front = state.back.split().freeze();
-            }
-            let chunk = core::mem::take(&mut state.front);
+            let Some(chunk) = state.backlog.pop_front() else { continue };
             self.listed = None;
             let stopped = self.decode(now, uni, stream, &chunk, 0..chunk.len(), false);
             self.listed = None;
-            let stopped = stopped?;
+            let stopped = stopped?.min(chunk.len());
             let Some(state) = self.streams.get_mut(&stream) else { continue };
-            state.front = chunk.slice(stopped.min(chunk.len())..);
-            if state.backlog() > 0 {
+            if stopped < chunk.len() {
+                state.backlog.push_front(chunk.slice(stopped..));
+            }
+            if !state.backlog.is_empty() {
                 state.blocked = true;
                 self.blocked.push_back(stream);
             } else if state.finished {
                 self.forget(stream);
-            } else {
-                // An idle stream keeps no buffer.
-                state.back = BytesMut::new();
             }
         }
         Ok(())
@@ -629,8 +653,7 @@ impl Receiver {
         for stream in core::mem::take(&mut self.blocked) {
             if let Some(state) = self.streams.get_mut(&stream) {
                 state.blocked = false;
-                state.front = Bytes::new();
-                state.back = BytesMut::new();
+                state.backlog = VecDeque::new();
             }
         }
     }
@@ -638,6 +661,7 @@ impl Receiver {
     /// Frees buffers that an idle connection does not need.
     pub(super) fn shrink(&mut self) {
         self.buffers.pool.shrink();
+        self.stash.shrink();
     }
 
     /// Checks R1 and the bookkeeping of the queues.
