@@ -167,6 +167,7 @@ pub(super) struct Lanes {
     pool: SendStreamPool<StreamId>,
     outbox: Outbox,
     outbox_deadline: Instant,
+    /// By their deadlines.
     pending: VecDeque<Parcel>,
     /// Framed as a whole, but not yet taken by the carrier as far as the position in the output
     /// tells. Bound: `output_max` bytes and one parcel.
@@ -228,8 +229,16 @@ impl Lanes {
         }
     }
 
-    pub(super) fn adopt(&mut self, parcels: Vec<Parcel>) {
-        self.pending.extend(parcels);
+    /// Takes messages that another connection of the peer left over; those whose time is over
+    /// are counted.
+    pub(super) fn adopt(&mut self, now: Instant, parcels: Vec<Parcel>) {
+        for parcel in parcels {
+            if parcel.deadline <= now {
+                parcel.count(UndeliveredReason::Deadline, &mut self.undelivered);
+            } else {
+                in_order(&mut self.pending, parcel, |parcel| parcel.deadline);
+            }
+        }
     }
 
     pub(super) fn load(&self) -> pool::Load {
@@ -343,7 +352,7 @@ impl Lanes {
         let deadline = parcel.deadline;
         let id = self.insert(stream, None);
         self.load_lane(uni, id, parcel);
-        self.deadlines.push_back((deadline, id));
+        in_order(&mut self.deadlines, (deadline, id), |(deadline, _)| *deadline);
     }
 
     fn insert(&mut self, stream: StreamId, lent: Option<Lent>) -> LaneId {
@@ -467,7 +476,7 @@ impl Lanes {
             rest.attempts = rest.attempts.saturating_add(1);
             // Order holds on a borrowed stream only: its messages go nowhere else.
             if retry && lent.is_none() && rest.attempts <= ATTEMPTS_MAX {
-                self.pending.push_back(rest);
+                in_order(&mut self.pending, rest, |parcel| parcel.deadline);
             } else {
                 rest.count(reason, &mut self.undelivered);
             }
@@ -713,6 +722,16 @@ impl Lanes {
             self.slots.iter().filter_map(|s| s.lane.as_ref()).map(|l| l.len).sum();
         assert_eq!(unframed, self.unframed);
     }
+}
+
+/// Puts an item where its deadline belongs, which is nearly always the end.
+fn in_order<T>(queue: &mut VecDeque<T>, item: T, deadline: impl Fn(&T) -> Instant) {
+    let at = deadline(&item);
+    if queue.back().is_none_or(|last| deadline(last) <= at) {
+        return queue.push_back(item);
+    }
+    let place = queue.partition_point(|other| deadline(other) <= at);
+    queue.insert(place, item);
 }
 
 fn lane_mut(slots: &mut [Slot], id: LaneId) -> Option<&mut Lane> {

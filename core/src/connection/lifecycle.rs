@@ -115,7 +115,7 @@ impl<C: SecureChannel> Connection<C> {
             self.on_live_verdict(now, verdict);
         }
         if !order.adopt.is_empty() {
-            self.adopt(order.adopt);
+            self.adopt(now, order.adopt);
         }
         if let Some(reason) = order.close {
             self.close(now, reason);
@@ -184,24 +184,25 @@ impl<C: SecureChannel> Connection<C> {
         self.hot = hot;
     }
 
-    fn adopt(&mut self, parcels: alloc::vec::Vec<Parcel>) {
+    fn adopt(&mut self, now: Instant, parcels: alloc::vec::Vec<Parcel>) {
         if self.phase.is_ending() {
             for parcel in parcels {
                 parcel.count(UndeliveredReason::ConnectionLost, &mut self.lanes.undelivered);
             }
         } else {
-            self.lanes.adopt(parcels);
+            self.lanes.adopt(now, parcels);
             self.pump_due = true;
         }
     }
 
     /// Messages handed over too late for this connection.
     pub(super) fn return_messages(&mut self, outbox: &mut Outbox) {
-        let deadline = self.clock.now().after(self.setup.config.send_deadline);
+        let now = self.clock.now();
+        let deadline = now.after(self.setup.config.send_deadline);
         while let Some(item) = outbox.take_next() {
             let parcel = super::lanes::parcel_of(item, deadline);
             match (&self.phase, &mut self.report.closed) {
-                (Phase::Draining(_), _) => self.lanes.adopt(alloc::vec![parcel]),
+                (Phase::Draining(_), _) => self.lanes.adopt(now, alloc::vec![parcel]),
                 (_, Some(closed)) => closed.leftover.push(parcel),
                 _ if self.reported => {
                     parcel.count(UndeliveredReason::ConnectionLost, &mut self.lanes.undelivered);

@@ -124,11 +124,6 @@ impl Raw {
         self.dialer
     }
 
-    /// Bytes that the node has not read yet.
-    pub(crate) fn backlog(&self) -> usize {
-        self.sent.len() + self.queued[UNI].len() + self.queued[BI].len()
-    }
-
     fn flush(&mut self) {
         for layer in [UNI, BI] {
             while self.outer_credit[layer] > 0 && !self.queued[layer].is_empty() {
@@ -480,6 +475,7 @@ impl Arena {
             self.run();
             let next = self.node.next_timeout().filter(|next| next.at <= end);
             let Some(next) = next else { break };
+            assert!(round == 0 || next.at > self.now, "{next:?} was due and is not done");
             self.now = self.now.max(next.at);
             self.node.handle_timeout(self.now);
         }

@@ -172,6 +172,31 @@ fn untouched_messages_move_to_another_connection() {
     assert_eq!(arena.reason(first), None);
 }
 
+/// The link ends at the very moment at which the messages' own time is over.
+#[test]
+fn messages_that_move_too_late_are_reported_at_once() {
+    let mut config = Config::default();
+    config.connections_per_peer_max = 2;
+    let (mut arena, first) = live(config);
+    let id = arena.peers[first].id;
+    arena.peers[first].reads = 0;
+    let accepted = fill(&mut arena, first, SMALL);
+    let second = arena.accept_as(id).unwrap();
+    arena.open_outer(second);
+    for _ in 0..30 {
+        arena.seconds(1);
+        if arena.peers[first].ended.is_none() {
+            arena.bytes(first, &Frame::ping(1).encode());
+        }
+    }
+    arena.seconds(60);
+    assert!(arena.peers[first].ended.is_some() && arena.is_connected(second));
+    let lost = arena.undelivered(UndeliveredReason::ConnectionLost).0;
+    let late = arena.undelivered(UndeliveredReason::Deadline).0;
+    let moved = whole_messages(&arena, second, SMALL) as u64;
+    assert_eq!(lost + late + moved, accepted, "{lost} {late} {moved}");
+}
+
 #[test]
 fn d31_a_message_moves_to_another_stream_three_times_and_is_then_reported() {
     let (mut arena, p) = live(Config::default());
