@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use super::{BorrowedId, Endpoint};
 use crate::address::Address;
 use crate::config::Config;
-use crate::contract::{Command, Event, IoCause, ListenerId, Notification, QueryId};
+use crate::contract::{Command, Event, IoCause, ListenerId, Notification, QueryId, TimerKind};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::message::Batch;
 use crate::mux::{Flags, Header, Kind};
@@ -46,6 +46,8 @@ struct Loose<'a> {
     input: &'a [u8],
     endpoint: Endpoint<Insecure>,
     now: Instant,
+    /// The latest time that the endpoint was told in `wait`.
+    latest: Instant,
     /// Connections there are or were, and one that never was.
     known: Vec<ConnectionId>,
     borrowed: Vec<BorrowedId>,
@@ -81,7 +83,7 @@ impl<'a> Loose<'a> {
         let _ = endpoint.listen(now, SocketAddr::from(([127, 0, 0, 1], 1)));
         let never = ConnectionId { index: 7, generation: 9 };
         let (known, borrowed, batch) = (vec![never], Vec::new(), Batch::default());
-        Some(Self { input, endpoint, now, known, borrowed, batch, stopped: 0 })
+        Some(Self { input, endpoint, now, latest: now, known, borrowed, batch, stopped: 0 })
     }
 
     fn byte(&mut self) -> u8 {
@@ -299,6 +301,11 @@ impl<'a> Loose<'a> {
         };
         self.endpoint.handle_timeout(self.now);
         self.poll();
+        // Time that goes back is none.
+        self.latest = self.latest.max(self.now);
+        let next = self.endpoint.next_timeout();
+        let due = next.filter(|next| next.at <= self.latest && next.why != TimerKind::Budget);
+        assert_eq!(due, None, "what was due at {:?} is done", self.latest);
     }
 
     fn send(&mut self) {

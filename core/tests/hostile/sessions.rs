@@ -39,9 +39,9 @@ fn in_phase(live: bool, inbound: bool) -> (Arena, usize) {
     let mut arena = arena();
     let p = if inbound { arena.accept() } else { arena.dial().0 };
     if live {
-        arena.open(p)
+        arena.open(p);
     } else {
-        arena.open_outer(p)
+        arena.open_outer(p);
     }
     (arena, p)
 }
