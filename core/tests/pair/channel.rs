@@ -100,6 +100,20 @@ fn a_byte_that_was_changed_on_its_way_is_never_a_message() {
 }
 
 #[test]
+fn what_came_before_a_changed_byte_arrives_even_in_the_same_read() {
+    let mut world = pair::<Record>(5);
+    world.connect(0, 1);
+    world.send(0, 1, "/echo", vec![3; 200]);
+    world.write_all(0);
+    world.ends[0].damaged = Some(world.ends[0].written.len() + 50);
+    world.send(0, 1, "/echo", vec![4; 200]);
+    world.write_all(0);
+    world.run();
+    assert_eq!(world.ends[1].messages.len(), 1);
+    assert_eq!(world.ends[1].messages[0].payload, vec![3; 200]);
+}
+
+#[test]
 fn an_end_that_was_not_announced_is_told_as_a_cut() {
     let mut world = pair::<Record>(6);
     world.connect(0, 1);

@@ -7,4 +7,5 @@ mod harness;
 mod opening;
 mod properties;
 mod record;
+mod replay;
 mod script;

@@ -15,7 +15,7 @@ use crate::script::{Op, Run, calm_ops, cuts, stormy_ops};
 
 const START: Instant = Instant::from_nanos(1_000_000_000);
 
-fn cases(count: u32) -> ProptestConfig {
+pub(crate) fn cases(count: u32) -> ProptestConfig {
     // `PROPTEST_CASES` asks for more.
     let asked = ProptestConfig::default().cases;
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { asked } else { count };
