@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::contract::Direction;
 use crate::error::{CloseReason, Layer, Offence, UsageError};
 use crate::mux::{self, StreamId};
-use crate::secure::{Opened, SecureChannel};
+use crate::secure::{ChannelError, Opened, SecureChannel};
 use crate::time::Instant;
 
 /// How soon to look again when every receive slab is pinned: dropping a message tells nobody.
@@ -44,6 +44,8 @@ pub(super) struct Inbound {
     /// Messages have to be copied, because too many slabs are pinned.
     copy: bool,
     pub(super) eof: bool,
+    /// The channel failed after what was opened so far.
+    failed: Option<ChannelError>,
 }
 
 impl Inbound {
@@ -66,6 +68,7 @@ impl Inbound {
             inner: None,
             copy: false,
             eof: false,
+            failed: None,
         }
     }
 
@@ -184,6 +187,10 @@ impl<C: SecureChannel> Connection<C> {
 
     /// Gets the next opened bytes; false if there are none.
     fn next_chunk(&mut self, now: Instant) -> bool {
+        if let Some(error) = self.inbound.failed.take() {
+            self.fail(now, CloseReason::Channel(error));
+            return false;
+        }
         let Some(lent) = self.inbound.lent.as_mut().filter(|lent| !lent.is_empty()) else {
             return false;
         };
@@ -225,8 +232,9 @@ impl<C: SecureChannel> Connection<C> {
                 true
             }
             Err(error) => {
-                self.fail(now, CloseReason::Channel(error));
-                false
+                // What was opened before it counts, however the bytes were cut (P9).
+                self.inbound.failed = Some(error);
+                true
             }
         }
     }
