@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use crate::harness::{Channels, Cut, over_both_channels, pair, protocol};
+use headwater_core::config::Config;
+
+use crate::harness::{Channels, Cut, over_both_channels, pair, pair_with, protocol};
 
 over_both_channels!(
     two_nodes_learn_of_each_other_and_of_their_protocols,
     messages_of_all_sizes_arrive_both_ways,
     byte_by_byte_gives_the_same,
     a_late_registration_is_pushed_and_an_early_end_too,
+    a_list_that_waited_behind_unread_messages_is_learned_once_they_are_taken,
     stop_closes_in_order_and_tells_both,
     a_broken_link_is_told_with_its_cause_and_protocols_are_lost_first,
 );
@@ -57,6 +60,25 @@ fn a_late_registration_is_pushed_and_an_early_end_too<F: Channels>() {
     world.ends[1].endpoint.unregister(now, &protocol("/late")).unwrap();
     world.run();
     assert_eq!(world.told(0), ["+/late", "-/late"]);
+}
+
+fn a_list_that_waited_behind_unread_messages_is_learned_once_they_are_taken<F: Channels>() {
+    let mut config = Config::default();
+    config.inbox_max = 4096;
+    let mut world = pair_with::<F>(4, config);
+    world.connect(0, 1);
+    world.ends[1].takes = false;
+    world.send(0, 1, "/echo", vec![0; 5000]);
+    world.run();
+    world.ends[0].endpoint.register(world.now, protocol("/late")).unwrap();
+    world.run();
+    world.ends[1].takes = true;
+    world.run();
+    assert_eq!(world.told(1).last().unwrap(), "+/late");
+    // It was answered, or it would be pushed again: a probe is all that leaves.
+    let before = world.ends[0].written.len();
+    world.advance(Duration::from_secs(11));
+    assert!(world.ends[0].written.len() - before < 120);
 }
 
 fn stop_closes_in_order_and_tells_both<F: Channels>() {
