@@ -324,6 +324,8 @@ impl<C: SecureChannel> Connection<C> {
     pub fn handle_consumed(&mut self, now: Instant, consumed: &mut Consumed) {
         let now = self.clock.advance(now);
         let done = self.receiver.consumed(now, &mut self.uni, consumed);
+        // A list may have waited behind messages.
+        self.on_exchanger_messages();
         self.check_offences(now, done);
     }
 
