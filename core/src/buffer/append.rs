@@ -195,7 +195,7 @@ mod tests {
                 slab.cut(100).unwrap()
             })
             .collect();
-        assert_eq!(slab.retired.len(), self.retired_max);
+        assert_eq!(slab.retired.len(), RETIRED_MAX);
         drop(flight);
         slab.room(3).extend_from_slice(b"abc");
         slab.shrink();

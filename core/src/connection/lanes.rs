@@ -5,8 +5,8 @@
 //! pool. A stream that the application borrowed is a lane of its own, whose messages stay in
 //! order. What a failed stream had not begun to send goes to another; the rest is counted.
 //!
-//! Bounds: the outbox holds `outbox_max` bytes and one message, on streams stand unframed at most
-//! as much again; parcels that came back wait in `pending`, at most what the lanes held, plus
+//! Bounds: the outbox holds `outbox_max` bytes and one message; on streams stand unframed at most
+//! `outbox_max` bytes and a batch of small messages, and four large ones; parcels that came back wait in `pending`, at most what the lanes held, plus
 //! what other connections of the peer left over.
 
 use alloc::collections::VecDeque;
@@ -26,6 +26,13 @@ use crate::wire::Walk;
 
 /// How often messages are moved from a stream that the peer reset to another one.
 const ATTEMPTS_MAX: u8 = 3;
+
+/// A batch of small messages is no longer than the least credit of a stream that is borrowed for
+/// it, so that it never waits for credit half way.
+const SMALL_BATCH_MAX: usize = crate::mux::INITIAL_WINDOW as usize / 2;
+
+/// Large messages of one connection that stand on streams at a time.
+const LARGE_MAX: usize = 4;
 
 /// A lane's stream holds about this much more before the next message of the lane is taken.
 const LENT_AHEAD: usize = 64 * 1024;
@@ -182,6 +189,8 @@ pub(super) struct Lanes {
     /// Opened, their SYN not framed yet, oldest first.
     opening: VecDeque<StreamId>,
     unframed: usize,
+    /// The part of it that batches of small messages have.
+    unframed_small: usize,
     unframed_max: usize,
     large: usize,
     news: VecDeque<(LaneId, LaneNews)>,
@@ -205,6 +214,7 @@ impl Lanes {
             deadlines: VecDeque::new(),
             opening: VecDeque::new(),
             unframed: 0,
+            unframed_small: 0,
             unframed_max: config.outbox_max,
             large: 0,
             news: VecDeque::new(),
@@ -271,11 +281,7 @@ impl Lanes {
     /// Brings streams and messages together, as far as both are there.
     pub(super) fn pump(&mut self, now: Instant, uni: &mut Session) {
         self.open_streams(now, uni);
-        while self.unframed < self.unframed_max {
-            if !self.place_next(now, uni) {
-                break;
-            }
-        }
+        while self.place_next(now, uni) {}
         self.open_streams(now, uni);
     }
 
@@ -314,9 +320,9 @@ impl Lanes {
             return true;
         }
         let deadline = self.outbox_deadline.min(now.after(self.send_deadline));
-        if self.outbox.small_messages() > 0 {
+        if self.outbox.small_messages() > 0 && self.may_place(false) {
             if let Some(stream) = self.borrow(uni, false) {
-                match self.outbox.take_small() {
+                match self.outbox.take_small_within(SMALL_BATCH_MAX) {
                     Some(batch) => {
                         self.assign(uni, stream, Parcel::from_small(batch.bytes, deadline));
                     }
@@ -337,9 +343,19 @@ impl Lanes {
         false
     }
 
+    /// Whether one more parcel may stand unframed. Large and small ones are counted apart, so
+    /// that a large message whose stream has no credit does not hold up small ones.
+    fn may_place(&self, large: bool) -> bool {
+        if large {
+            // Large messages leave half of the pool to small ones.
+            self.large < (self.pool.current() / 2).clamp(1, LARGE_MAX)
+        } else {
+            self.unframed_small < self.unframed_max
+        }
+    }
+
     fn borrow(&mut self, uni: &Session, large: bool) -> Option<StreamId> {
-        // Large messages leave half of the pool to small ones.
-        if large && self.large >= (self.pool.current() / 2).max(1) {
+        if !self.may_place(large) {
             return None;
         }
         self.pool.borrow(|stream| uni.credit(*stream)).ok()
@@ -350,6 +366,9 @@ impl Lanes {
         uni.set_priority(stream, if large { Priority::Bulk } else { Priority::Normal });
         self.large = self.large.saturating_add(usize::from(large));
         let deadline = parcel.deadline;
+        if !large {
+            self.unframed_small = self.unframed_small.saturating_add(parcel.len());
+        }
         let id = self.insert(stream, None);
         self.load_lane(uni, id, parcel);
         in_order(&mut self.deadlines, (deadline, id), |(deadline, _)| *deadline);
@@ -404,9 +423,12 @@ impl Lanes {
         let Some(slot) = self.slots.get_mut(id.index as usize) else { return };
         let Some(lane) = &mut slot.lane else { return };
         self.unframed = self.unframed.saturating_sub(lane.len);
+        let large = lane.parcels.iter().any(Parcel::is_large);
+        if lane.lent.is_none() && !large {
+            self.unframed_small = self.unframed_small.saturating_sub(lane.len);
+        }
         lane.len = 0;
         lane.deadline = Instant::MAX;
-        let large = lane.parcels.iter().any(Parcel::is_large);
         self.handed.extend(lane.parcels.drain(..).map(|parcel| (position, parcel)));
         if lane.lent.is_some() {
             self.feed_lent(now, uni, id);
@@ -464,12 +486,12 @@ impl Lanes {
         lane.len = 0;
         let lent = self.remove(id).and_then(|lane| lane.lent);
         for parcel in parcels.drain(..) {
-            self.large = if lent.is_none() && parcel.is_large() {
-                self.large.saturating_sub(1)
-            } else {
-                self.large
-            };
             let len = parcel.len();
+            if lent.is_none() && parcel.is_large() {
+                self.large = self.large.saturating_sub(1);
+            } else if lent.is_none() {
+                self.unframed_small = self.unframed_small.saturating_sub(len);
+            }
             let rest = parcel.split(framed.min(len), reason, &mut self.undelivered);
             framed = framed.saturating_sub(len);
             let Some(mut rest) = rest else { continue };
@@ -721,6 +743,12 @@ impl Lanes {
         let unframed: usize =
             self.slots.iter().filter_map(|s| s.lane.as_ref()).map(|l| l.len).sum();
         assert_eq!(unframed, self.unframed);
+        let small = self
+            .slots
+            .iter()
+            .filter_map(|s| s.lane.as_ref())
+            .filter(|lane| lane.lent.is_none() && !lane.parcels.iter().any(Parcel::is_large));
+        assert_eq!(small.map(|lane| lane.len).sum::<usize>(), self.unframed_small);
     }
 }
 

@@ -172,7 +172,7 @@ impl Receiver {
             held_max: config.receive_streams_max,
             buffers: Buffers {
                 pool: AssemblyPool::new(AssemblyConfig {
-                    buffers: 8,
+                    buffers: 64,
                     bytes: config.inbox_max.saturating_mul(4),
                 }),
                 granted: 0,
