@@ -33,16 +33,23 @@ pub(crate) fn protocol(name: &str) -> ProtocolId {
 
 /// A kind of channel that tests run over.
 pub(crate) trait Channels: ChannelFactory + Sized {
+    /// The largest message that a test can afford to send, in bytes.
+    const LARGE: usize;
+
     fn of(local: PeerId) -> Self;
 }
 
 impl Channels for Insecure {
+    const LARGE: usize = 64 << 20;
+
     fn of(local: PeerId) -> Self {
         Self::new(local).unwrap()
     }
 }
 
 impl Channels for Record {
+    const LARGE: usize = 8 << 20;
+
     fn of(local: PeerId) -> Self {
         Self { local, update_every: 3 }
     }

@@ -4,6 +4,7 @@ mod basics;
 mod channel;
 mod frames;
 mod harness;
+mod large;
 mod opening;
 mod properties;
 mod record;

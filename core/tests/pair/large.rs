@@ -1,0 +1,121 @@
+//! Messages larger than windows, and more of them than the assembly bound holds.
+
+use std::time::Duration;
+
+use headwater_core::config::Config;
+use headwater_core::connection::LaneNews;
+use headwater_core::error::UndeliveredReason;
+
+use crate::harness::{Channels, Cut, World, over_both_channels, pair_with, peer_id, protocol};
+
+over_both_channels!(
+    a_message_of_many_windows_reaches_a_reader_that_takes_its_time,
+    a_message_that_does_not_fit_beside_another_waits_for_it,
+    messages_that_wait_are_served_in_their_order,
+    a_message_that_never_grows_is_reset_and_its_place_is_free,
+);
+
+const MIB: usize = 1 << 20;
+
+/// Windows that never grow, and messages of up to 64 MiB.
+fn narrow(message_max: usize, assembly_max: usize) -> Config {
+    let mut config = Config::default();
+    config.message_max = message_max;
+    config.assembly_max = assembly_max;
+    config.window_inner_max = 262_144;
+    config.window_outer_max = 262_144;
+    config
+}
+
+/// The lengths of what an end got, in the order of their arrival.
+fn lengths<F: Channels>(world: &World<F>, end: usize) -> Vec<usize> {
+    world.ends[end].messages.iter().map(|message| message.payload.len()).collect()
+}
+
+fn payload(len: usize, salt: usize) -> Vec<u8> {
+    (0..len).map(|at| (at / 251 + at + salt) as u8).collect()
+}
+
+fn a_message_of_many_windows_reaches_a_reader_that_takes_its_time<F: Channels>() {
+    let mut world = pair_with::<F>(1, narrow(64 * MIB, 65 * MIB));
+    world.connect(0, 1);
+    world.ends[1].takes = false;
+    let sent = payload(F::LARGE, 1);
+    world.send(0, 1, "/echo", sent.clone());
+    // It comes as a whole although nobody takes anything.
+    world.run();
+    world.advance(Duration::from_secs(25));
+    world.ends[1].takes = true;
+    world.run();
+    assert_eq!(world.ends[1].messages.len(), 1);
+    assert!(world.ends[1].messages[0].payload == sent);
+    // The stream is good for the next one.
+    world.send(0, 1, "/echo", vec![1; MIB]);
+    world.run();
+    assert_eq!(lengths(&world, 1), [F::LARGE, MIB]);
+}
+
+fn a_message_that_does_not_fit_beside_another_waits_for_it<F: Channels>() {
+    let mut world = pair_with::<F>(2, narrow(2 * MIB, 3 * MIB));
+    world.cut = Cut::Random(100_000);
+    world.connect(0, 1);
+    for salt in 0..2 {
+        world.send(0, 1, "/echo", payload(2 * MIB, salt));
+    }
+    world.run();
+    let mut got: Vec<&[u8]> = world.ends[1].messages.iter().map(|m| &m.payload[..]).collect();
+    got.sort_unstable();
+    assert_eq!(got.len(), 2);
+    assert!(got[0] == payload(2 * MIB, 0) && got[1] == payload(2 * MIB, 1));
+}
+
+fn messages_that_wait_are_served_in_their_order<F: Channels>() {
+    let mut world = pair_with::<F>(3, narrow(2 * MIB, 3 * MIB));
+    world.connect(0, 1);
+    // Each begins before the next one, and none but the first fits.
+    let lens: Vec<usize> = (0..4).map(|n| 2 * MIB - n).collect();
+    world.ends[1].takes = false;
+    for len in &lens {
+        world.send(0, 1, "/echo", vec![7; *len]);
+        world.run();
+    }
+    // The first one is whole and not taken: it holds its place.
+    for taken in 0..lens.len() {
+        let now = world.now;
+        let message = world.ends[1].endpoint.poll_message(now).expect("the next one came");
+        assert_eq!(message.payload.len(), lens[taken]);
+        assert_eq!(world.ends[1].endpoint.poll_message(now), None);
+        world.run();
+    }
+    // Others that are small went past them all the time.
+    world.send(0, 1, "/echo", vec![1; 10]);
+    world.run();
+    assert!(world.ends[1].endpoint.poll_message(world.now).is_some());
+}
+
+fn a_message_that_never_grows_is_reset_and_its_place_is_free<F: Channels>() {
+    let mut config = narrow(2 * MIB, 3 * MIB);
+    // Nothing else is to notice that the link stands still.
+    config.keep_alive = Duration::from_secs(60);
+    let mut world = pair_with::<F>(4, config);
+    world.connect(0, 1);
+    let stream = world.ends[0].endpoint.borrow(world.now, &peer_id(1), &protocol("/echo")).unwrap();
+    let large = vec![7; 2 * MIB].into();
+    world.ends[0].endpoint.send_borrowed(world.now, stream, &protocol("/echo"), large).unwrap();
+    for _ in 0..3 {
+        world.step();
+    }
+    world.pipe_max = 0;
+    world.advance(Duration::from_secs(22));
+    world.pipe_max = 1 << 18;
+    world.run();
+    let lost = LaneNews::Lost(UndeliveredReason::StreamReset);
+    let news = std::iter::from_fn(|| world.ends[0].endpoint.poll_borrowed()).last();
+    assert_eq!(news, Some((stream, lost)));
+    assert_eq!(world.told(0).last().unwrap(), "undelivered 1");
+    for salt in 0..2 {
+        world.send(0, 1, "/echo", payload(2 * MIB, salt));
+    }
+    world.run();
+    assert_eq!(lengths(&world, 1), [2 * MIB; 2]);
+}
