@@ -384,6 +384,11 @@ impl<F: ChannelFactory> World<F> {
         self.pipes.keys().filter(|(e, _)| *e == end).map(|(_, c)| *c).collect()
     }
 
+    /// The other end of a link.
+    pub(crate) fn other_end(&self, end: usize, connection: ConnectionId) -> (usize, ConnectionId) {
+        self.links[&(end, connection)]
+    }
+
     fn bytes(&mut self, end: usize) -> bool {
         let mut moved = false;
         while self.ends[end].endpoint.poll_ready().is_some() {}

@@ -2,6 +2,7 @@
 
 mod basics;
 mod channel;
+mod crossing;
 mod frames;
 mod harness;
 mod large;
