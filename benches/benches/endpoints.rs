@@ -1,6 +1,8 @@
 //! A pair of endpoints in memory, plain channel, a fresh payload for each message: what the
 //! machines cost without any system call. `ceiling` copies the payloads and nothing else.
 
+#![allow(missing_docs, reason = "what the macro makes has none")]
+
 use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use headwater_benches::pair::Pair;

@@ -4,6 +4,8 @@
 //! After criterion's figures the pairs are run in turn, A B A B, and the ratio of the median of
 //! seven pairs is printed: the figure to compare between machines.
 
+#![allow(missing_docs, reason = "what the macro makes has none")]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

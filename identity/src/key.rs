@@ -4,12 +4,11 @@ use std::fmt;
 
 use headwater_core::id::{KeyKind, PeerId};
 use p256::SecretKey;
-use p256::elliptic_curve::{ALGORITHM_OID, Generate};
+use p256::elliptic_curve::ALGORITHM_OID;
 use p256::pkcs8::der::Decode;
 use p256::pkcs8::der::asn1::AnyRef;
 use p256::pkcs8::{
-    AssociatedOid, EncodePrivateKey, EncodePublicKey, LineEnding, ObjectIdentifier,
-    PrivateKeyInfoRef,
+    AssociatedOid, EncodePrivateKey, EncodePublicKey, LineEnding, ObjectIdentifier, PrivateKeyInfo,
 };
 use sec1::{EcParameters, EcPrivateKey};
 use zeroize::Zeroizing;
@@ -70,7 +69,14 @@ impl NodeKey {
     ///
     /// [`KeyError::Randomness`] if the operating system gives none.
     pub fn generate() -> Result<Self, KeyError> {
-        Self::new(SecretKey::try_generate().map_err(|_| KeyError::Randomness)?)
+        let mut bytes = Zeroizing::new([0; 32]);
+        loop {
+            getrandom::fill(&mut *bytes).map_err(|_| KeyError::Randomness)?;
+            // One in 2^32 is beyond the order of the curve.
+            if let Ok(secret) = SecretKey::from_slice(&*bytes) {
+                return Self::new(secret);
+            }
+        }
     }
 
     /// Reads the one private key in a PEM text.
@@ -110,13 +116,13 @@ impl NodeKey {
     /// What was found instead of a P-256 key; see [`KeyError`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
         let malformed = |_| KeyError::Malformed { what: "PKCS#8 key" };
-        let info = PrivateKeyInfoRef::from_der(der).map_err(malformed)?;
+        let info = PrivateKeyInfo::from_der(der).map_err(malformed)?;
         if info.algorithm.oid != ALGORITHM_OID {
             return Err(KeyError::Unsupported { found: algorithm_name(info.algorithm.oid) });
         }
         let curve = info.algorithm.parameters.ok_or(KeyError::CurveMissing)?;
         expect_p256(named_curve(curve)?)?;
-        let inner = EcPrivateKey::from_der(info.private_key.as_bytes())
+        let inner = EcPrivateKey::from_der(info.private_key)
             .map_err(|_| KeyError::Malformed { what: "EC key inside PKCS#8" })?;
         Self::from_ec(inner)
     }
