@@ -1,0 +1,142 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use headwater_core::id::ProtocolId;
+
+use crate::transfer;
+
+/// What a command that needs `--insecure` says without it.
+pub(crate) const INSECURE: &str = "\
+this version of headwater has no encryption: whoever sits on the way can read and change what \
+is sent, and a peer's id is taken at its word, not proven. Give --insecure to run all the same";
+
+/// Nodes that keep their connections and carry messages: a demo, and files from node to node.
+#[derive(Debug, Parser)]
+#[command(
+    name = "headwater",
+    version,
+    after_help = crate::status::Status::table(),
+    after_long_help = format!("{}\n\n{}", crate::status::Status::table(), crate::event::HELP),
+)]
+pub(crate) struct Cli {
+    /// Print one JSON object a line instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Run without encryption: anybody on the way can read and change what is sent, and peer
+    /// ids are not proven. `listen` and `send` refuse to run without it.
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run five nodes in this process, on tokio and on mio, and let them talk over loopback.
+    Demo,
+    /// Wait for a file and store it; prints the address to give to `send`.
+    #[command(after_help = crate::status::Status::table())]
+    Listen(Listen),
+    /// Send a file, or standard input, to a listener.
+    #[command(after_help = crate::status::Status::table())]
+    Send(Send),
+    /// Make a key and write it to a new file, readable by its owner alone.
+    Keygen(KeyFile),
+    /// Print the peer id of a key.
+    Id(KeyFile),
+}
+
+/// What `listen` and `send` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The name under which the file goes; both sides have to agree on it.
+    #[arg(long, value_name = "ID", default_value = transfer::PROTOCOL)]
+    pub(crate) protocol: ProtocolId,
+    /// The node's key, a P-256 key in PEM (SEC1 or PKCS#8). Without it, a fresh one.
+    #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// Give up when the other side gives no sign of life for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+/// Wait for a file and store it.
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// Where to listen, a multiaddr or IP:PORT; may be given more than once.
+    #[arg(long, value_name = "ADDR", default_value = "/ip4/127.0.0.1/tcp/0")]
+    pub(crate) listen: Vec<String>,
+    /// The file to write, replacing what is there; a directory; or - for standard output.
+    /// Without it, a new file here under the name that the sender suggests.
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) output: Option<PathBuf>,
+    /// Go on after a transfer, until interrupted.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The rest.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Send a file.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The listener's address, a multiaddr that ends in /p2p/ID, as `listen` prints it.
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: String,
+    /// The file; - or nothing for standard input.
+    #[arg(value_name = "FILE|-", default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// The rest.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// A key's file.
+#[derive(Debug, Args)]
+pub(crate) struct KeyFile {
+    /// The key's file, in PEM.
+    #[arg(value_name = "PEM", required_unless_present = "key")]
+    pub(crate) path: Option<PathBuf>,
+    /// The same, as other commands take it; PEM goes before it.
+    #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(number @ 5..=86_400) => Ok(Duration::from_secs(number)),
+        _ => Err("a whole number from 5 to 86400 is expected".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn send_takes_standard_input_by_default() {
+        let cli = Cli::parse_from(["headwater", "send", "/x", "--insecure"]);
+        let Command::Send(send) = cli.command else { panic!("not send") };
+        assert_eq!(send.file, PathBuf::from("-"));
+        assert_eq!(send.common.protocol.as_str(), transfer::PROTOCOL);
+    }
+
+    #[test]
+    fn a_timeout_is_several_signs_of_life_and_at_most_a_day() {
+        assert_eq!(seconds("5"), Ok(Duration::from_secs(5)));
+        assert!(seconds("4").is_err() && seconds("86401").is_err() && seconds("1s").is_err());
+    }
+}

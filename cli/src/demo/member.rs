@@ -1,0 +1,74 @@
+//! One node of the demo, whatever it runs on.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use headwater_core::address::Address;
+use headwater_core::config::Config;
+use headwater_core::id::{PeerId, ProtocolId};
+use serde::Serialize;
+
+use super::plan::MESSAGE_MAX;
+use crate::failure::Failure;
+use crate::status::Status;
+
+/// What a node runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Runtime {
+    /// `headwater-tokio`.
+    Tokio,
+    /// `headwater-mio`.
+    Mio,
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tokio => "tokio",
+            Self::Mio => "mio",
+        })
+    }
+}
+
+/// How long a call to a node may take.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A node, as the steps of the demo use it. Every call ends within [`CALL_DEADLINE`].
+pub(crate) trait Member: Send + Sync {
+    /// Who it is.
+    fn id(&self) -> PeerId;
+    /// Listens on a port of the system's choice on the loopback interface.
+    fn listen(&self) -> Result<SocketAddr, Failure>;
+    /// Connects to a peer.
+    fn dial(&self, address: Address) -> Result<PeerId, Failure>;
+    /// Starts to support a protocol.
+    fn register(&self, protocol: &ProtocolId) -> Result<(), Failure>;
+    /// Ends to support a protocol.
+    fn unregister(&self, protocol: &ProtocolId) -> Result<(), Failure>;
+    /// Sends a message, waiting for room.
+    fn send(&self, to: &PeerId, protocol: &ProtocolId, payload: Bytes) -> Result<(), Failure>;
+    /// Whether the node refuses a message because the peer does not support its protocol.
+    fn refuses(&self, to: &PeerId, protocol: &ProtocolId) -> bool;
+    /// Stops it, closing its connections in order.
+    fn stop(&self);
+}
+
+/// The configuration of every node of the demo.
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.message_max = MESSAGE_MAX;
+    config
+}
+
+/// A call that went wrong.
+pub(crate) fn failed(node: &str, what: &str, error: impl fmt::Display) -> Failure {
+    Failure::new(Status::Off, format!("{node} cannot {what}: {error}"))
+}
+
+/// When a call that starts now has to be over.
+pub(crate) fn deadline() -> Instant {
+    Instant::now() + CALL_DEADLINE
+}

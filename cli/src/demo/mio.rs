@@ -1,0 +1,98 @@
+//! A node of the demo on mio: its loop is a thread of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+
+use bytes::Bytes;
+use headwater_core::address::Address;
+use headwater_core::error::SendError;
+use headwater_core::id::{PeerId, ProtocolId};
+use headwater_identity::NodeKey;
+use headwater_mio::{Builder, Handle, Started};
+
+use super::member::{Member, config, deadline, failed};
+use super::scene::Scene;
+use crate::failure::Failure;
+
+/// A node on mio.
+pub(crate) struct MioMember {
+    name: &'static str,
+    handle: Handle,
+}
+
+impl MioMember {
+    /// Starts the node, and two threads that tell the scene what it gets.
+    pub(crate) fn start(scene: &Arc<Scene>, index: usize, key: &NodeKey) -> Result<Self, Failure> {
+        let name = scene.name(index);
+        let Started { node: handle, mut messages, mut notifications } =
+            Builder::insecure(key.peer_id())
+                .and_then(|builder| builder.config(config()).start())
+                .map_err(|error| failed(name, "start", error))?;
+        let spawn = |task: &str, work: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new()
+                .name(format!("{name}-{task}"))
+                .spawn(work)
+                .map(drop)
+                .map_err(|error| failed(name, "start a thread", error))
+        };
+        let receiver = Arc::clone(scene);
+        spawn(
+            "messages",
+            Box::new(move || {
+                while let Some(message) = messages.recv() {
+                    receiver.arrived(index, &message.peer, &message.protocol, &message.payload);
+                }
+            }),
+        )?;
+        let observer = Arc::clone(scene);
+        spawn(
+            "events",
+            Box::new(move || {
+                while let Some(notification) = notifications.recv() {
+                    observer.noted(index, &notification);
+                }
+            }),
+        )?;
+        Ok(Self { name, handle })
+    }
+}
+
+impl Member for MioMember {
+    fn id(&self) -> PeerId {
+        self.handle.id()
+    }
+
+    fn listen(&self) -> Result<SocketAddr, Failure> {
+        let at = (Ipv4Addr::LOCALHOST, 0).into();
+        self.handle.listen(at, deadline()).map_err(|error| failed(self.name, "listen", error))
+    }
+
+    fn dial(&self, address: Address) -> Result<PeerId, Failure> {
+        self.handle.dial(address, deadline()).map_err(|error| failed(self.name, "dial", error))
+    }
+
+    fn register(&self, protocol: &ProtocolId) -> Result<(), Failure> {
+        let failed = |error| failed(self.name, "register a protocol", error);
+        self.handle.register(protocol.clone(), deadline()).map_err(failed)
+    }
+
+    fn unregister(&self, protocol: &ProtocolId) -> Result<(), Failure> {
+        let failed = |error| failed(self.name, "unregister a protocol", error);
+        self.handle.unregister(protocol, deadline()).map_err(failed)
+    }
+
+    fn send(&self, to: &PeerId, protocol: &ProtocolId, payload: Bytes) -> Result<(), Failure> {
+        self.handle
+            .send_wait(to, protocol, payload, deadline())
+            .map_err(|error| failed(self.name, "send", error))
+    }
+
+    fn refuses(&self, to: &PeerId, protocol: &ProtocolId) -> bool {
+        matches!(self.handle.send(to, protocol, Bytes::new()), Err(SendError::NotSupported { .. }))
+    }
+
+    fn stop(&self) {
+        self.handle.stop(deadline());
+    }
+}

@@ -1,0 +1,100 @@
+//! `headwater demo`: five nodes in this process, three on tokio and two on mio, over real TCP on
+//! the loopback interface.
+//!
+//! They connect each to each and exchange protocols. Every node sends messages of 0 B to 8 MiB to
+//! every other. One node registers a protocol late, and then gets messages of it; another
+//! unregisters one, and then nobody can send it any. Each message's SHA-256 is compared at the
+//! receiver. Every step has a deadline.
+
+mod member;
+mod mio;
+mod plan;
+mod scene;
+mod steps;
+pub(crate) mod table;
+mod tokio;
+mod view;
+
+use std::sync::Arc;
+use std::thread;
+
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::signal::Signals;
+use crate::status::Status;
+
+use member::{Member, Runtime};
+use scene::Scene;
+
+/// Who takes part, and on what.
+const CAST: [(&str, Runtime); 5] = [
+    ("tokio-1", Runtime::Tokio),
+    ("tokio-2", Runtime::Tokio),
+    ("tokio-3", Runtime::Tokio),
+    ("mio-1", Runtime::Mio),
+    ("mio-2", Runtime::Mio),
+];
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// [`Status::Off`] if a step was not over in time, or a count or a checksum is off.
+pub(crate) fn run(report: Report) -> Result<(), Failure> {
+    let runtime = ::tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format_args!("no runtime: {error}")))?;
+    let scene = Arc::new(Scene::new(report, &CAST));
+    let signals = runtime.block_on(async { Signals::install() })?;
+    let watched = Arc::clone(&scene);
+    runtime.spawn(async move {
+        let failure = signals.first().await;
+        watched.end(failure);
+        let failure = signals.second().await;
+        std::process::exit(i32::from(failure.status.code()));
+    });
+
+    let mut members: Vec<Box<dyn Member>> = Vec::new();
+    let outcome = start(&runtime, &scene, &mut members).and_then(|()| {
+        let view = view::View::start(report, Arc::clone(&scene));
+        let outcome = steps::play(&scene, &members);
+        view.finish();
+        outcome
+    });
+    stop(&members);
+    let table = table::Table::of(&scene, outcome.is_ok());
+    report.event(crate::event::Event::Table(&table));
+    report.line(&table.text());
+    runtime.shutdown_background();
+    outcome?;
+    if table.ok {
+        return Ok(());
+    }
+    Err(Failure::new(Status::Off, "a count or a checksum is off, see the table"))
+}
+
+fn start(
+    runtime: &::tokio::runtime::Runtime,
+    scene: &Arc<Scene>,
+    members: &mut Vec<Box<dyn Member>>,
+) -> Result<(), Failure> {
+    for (index, (_, kind)) in CAST.iter().enumerate() {
+        let key = crate::keys::load(None)?;
+        members.push(match kind {
+            Runtime::Tokio => Box::new(tokio::TokioMember::start(runtime, scene, index, &key)?),
+            Runtime::Mio => Box::new(mio::MioMember::start(scene, index, &key)?),
+        });
+    }
+    Ok(())
+}
+
+/// Stops all nodes at the same time: each waits for the others to close.
+fn stop(members: &[Box<dyn Member>]) {
+    thread::scope(|scope| {
+        for member in members {
+            scope.spawn(|| member.stop());
+        }
+    });
+}

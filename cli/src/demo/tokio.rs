@@ -1,0 +1,103 @@
+//! A node of the demo on tokio: its tasks run on the program's runtime.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headwater_core::address::Address;
+use headwater_core::error::SendError;
+use headwater_core::id::{PeerId, ProtocolId};
+use headwater_identity::NodeKey;
+use headwater_tokio::{Builder, Node, Started};
+use tokio::runtime::{Handle, Runtime};
+
+use super::member::{CALL_DEADLINE, Member, config, failed};
+use super::scene::Scene;
+use crate::failure::Failure;
+
+/// A node on tokio.
+pub(crate) struct TokioMember {
+    name: &'static str,
+    handle: Handle,
+    node: Node,
+}
+
+impl TokioMember {
+    /// Starts the node, and two tasks that tell the scene what it gets.
+    pub(crate) fn start(
+        runtime: &Runtime,
+        scene: &Arc<Scene>,
+        index: usize,
+        key: &NodeKey,
+    ) -> Result<Self, Failure> {
+        let name = scene.name(index);
+        let _inside = runtime.enter();
+        let Started { node, mut messages, mut notifications } = Builder::insecure(key.peer_id())
+            .and_then(|builder| builder.config(config()).start())
+            .map_err(|error| failed(name, "start", error))?;
+        let receiver = Arc::clone(scene);
+        runtime.spawn(async move {
+            while let Some(message) = messages.recv().await {
+                receiver.arrived(index, &message.peer, &message.protocol, &message.payload);
+            }
+        });
+        let observer = Arc::clone(scene);
+        runtime.spawn(async move {
+            while let Some(notification) = notifications.recv().await {
+                observer.noted(index, &notification);
+            }
+        });
+        Ok(Self { name, handle: runtime.handle().clone(), node })
+    }
+
+    fn call<T, E: std::fmt::Display>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        match self.handle.block_on(async { tokio::time::timeout(CALL_DEADLINE, call).await }) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failed(self.name, what, error)),
+            Err(_) => Err(failed(self.name, what, "no answer in time")),
+        }
+    }
+}
+
+impl Member for TokioMember {
+    fn id(&self) -> PeerId {
+        self.node.id()
+    }
+
+    fn listen(&self) -> Result<SocketAddr, Failure> {
+        self.call("listen", self.node.listen((Ipv4Addr::LOCALHOST, 0).into()))
+    }
+
+    fn dial(&self, address: Address) -> Result<PeerId, Failure> {
+        self.call("dial", self.node.dial(address))
+    }
+
+    fn register(&self, protocol: &ProtocolId) -> Result<(), Failure> {
+        self.call("register a protocol", self.node.register(protocol.clone()))
+    }
+
+    fn unregister(&self, protocol: &ProtocolId) -> Result<(), Failure> {
+        self.call("unregister a protocol", self.node.unregister(protocol))
+    }
+
+    fn send(&self, to: &PeerId, protocol: &ProtocolId, payload: Bytes) -> Result<(), Failure> {
+        self.call("send", self.node.send_wait(to, protocol, payload))
+    }
+
+    fn refuses(&self, to: &PeerId, protocol: &ProtocolId) -> bool {
+        matches!(self.node.send(to, protocol, Bytes::new()), Err(SendError::NotSupported { .. }))
+    }
+
+    fn stop(&self) {
+        // What is left when the deadline passes ends with the process.
+        let _ = self.call("stop", async {
+            self.node.stop().await;
+            Ok::<(), Failure>(())
+        });
+    }
+}

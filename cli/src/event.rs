@@ -1,0 +1,182 @@
+//! What `--json` prints: one object a line, its first field `event`. The names here are an
+//! interface, and stay.
+//!
+//! | event | fields | when |
+//! | --- | --- | --- |
+//! | `listening` | `id`, `addresses` | the node takes connections; each address can be given to `send` |
+//! | `connected` | `peer` | a peer's connection is up |
+//! | `disconnected` | `peer`, `reason` | it is gone |
+//! | `supported` | `peer`, `protocol` | a connected peer announces a protocol |
+//! | `unsupported` | `peer`, `protocol` | it supports the protocol no more |
+//! | `message` | `peer`, `protocol`, `bytes` | a message arrived; `bytes` counts its payload |
+//! | `progress` | `bytes`, `total` | so much is transferred, of so much or `null` if unknown; about twice a second, and once at the end |
+//! | `done` | `bytes`, `sha256` | a file arrived whole (`listen`), or the receiver has confirmed it (`send`) |
+//! | `error` | `message` | something went wrong; the exit status tells what |
+//! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
+//! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `ok` | the result of `demo` |
+//!
+//! In `demo`, where several nodes run in the program, each event of a node ends with `node`, the
+//! name of the node that tells it.
+
+use serde::Serialize;
+
+/// The same table for `--help`.
+pub(crate) const HELP: &str = "\
+Events of --json, one object a line on standard output, first field \"event\":
+  listening     id, addresses       the node takes connections
+  connected     peer                a peer's connection is up
+  disconnected  peer, reason        it is gone
+  supported     peer, protocol      a connected peer announces a protocol
+  unsupported   peer, protocol      it supports the protocol no more
+  message       peer, protocol, bytes   a message arrived
+  progress      bytes, total        so much is transferred (total: null if unknown)
+  done          bytes, sha256       the file arrived, or the receiver confirmed it
+  error         message             something went wrong; see the exit status
+  key           id, path            the id of a key (keygen, id)
+  table         nodes, traffic, pairs, protocols, ok   the result of demo
+Where the file itself goes to standard output (--output -), events go to standard error.
+In demo each event of a node ends with the field node, the name of that node.";
+
+/// One line of `--json`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(crate) enum Event<'a> {
+    /// The node takes connections.
+    Listening {
+        /// Its peer id.
+        id: &'a str,
+        /// Multiaddrs that end in `/p2p/ID`.
+        addresses: &'a [String],
+    },
+    /// A peer's connection is up.
+    Connected {
+        /// Who.
+        peer: &'a str,
+    },
+    /// A peer is gone.
+    Disconnected {
+        /// Who.
+        peer: &'a str,
+        /// Why, as a sentence.
+        reason: &'a str,
+    },
+    /// A connected peer announces a protocol.
+    Supported {
+        /// Who.
+        peer: &'a str,
+        /// What.
+        protocol: &'a str,
+    },
+    /// A peer supports a protocol no more.
+    Unsupported {
+        /// Who.
+        peer: &'a str,
+        /// What.
+        protocol: &'a str,
+    },
+    /// A message arrived.
+    Message {
+        /// From whom.
+        peer: &'a str,
+        /// Of which protocol.
+        protocol: &'a str,
+        /// The length of its payload.
+        bytes: u64,
+    },
+    /// So much of a transfer is over.
+    Progress {
+        /// Bytes of the file so far.
+        bytes: u64,
+        /// Bytes of the whole, if the sender knows.
+        total: Option<u64>,
+    },
+    /// A transfer is over and verified.
+    Done {
+        /// Bytes of the file.
+        bytes: u64,
+        /// SHA-256 in lower-case hexadecimal.
+        sha256: &'a str,
+    },
+    /// Something went wrong.
+    Error {
+        /// What, as a sentence.
+        message: &'a str,
+    },
+    /// A key was made or read.
+    Key {
+        /// The peer id that follows from it.
+        id: &'a str,
+        /// Its file.
+        path: &'a str,
+    },
+    /// The result of the demo.
+    Table(&'a crate::demo::table::Table),
+}
+
+/// An event with the name of the node that tells it, where there are several.
+#[derive(Serialize)]
+pub(crate) struct Line<'a> {
+    /// The event; its fields come first.
+    #[serde(flatten)]
+    pub(crate) event: Event<'a>,
+    /// The node's name in `demo`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(event: Event<'_>) -> String {
+        serde_json::to_string(&Line { event, node: None }).unwrap()
+    }
+
+    #[test]
+    fn names_and_order_are_the_documented_ones() {
+        let addresses = ["/ip4/127.0.0.1/tcp/1/p2p/Q".to_owned()];
+        assert_eq!(
+            line(Event::Listening { id: "Q", addresses: &addresses }),
+            r#"{"event":"listening","id":"Q","addresses":["/ip4/127.0.0.1/tcp/1/p2p/Q"]}"#
+        );
+        assert_eq!(line(Event::Connected { peer: "Q" }), r#"{"event":"connected","peer":"Q"}"#);
+        assert_eq!(
+            line(Event::Disconnected { peer: "Q", reason: "r" }),
+            r#"{"event":"disconnected","peer":"Q","reason":"r"}"#
+        );
+        assert_eq!(
+            line(Event::Supported { peer: "Q", protocol: "/p" }),
+            r#"{"event":"supported","peer":"Q","protocol":"/p"}"#
+        );
+        assert_eq!(
+            line(Event::Unsupported { peer: "Q", protocol: "/p" }),
+            r#"{"event":"unsupported","peer":"Q","protocol":"/p"}"#
+        );
+        assert_eq!(
+            line(Event::Message { peer: "Q", protocol: "/p", bytes: 0 }),
+            r#"{"event":"message","peer":"Q","protocol":"/p","bytes":0}"#
+        );
+        assert_eq!(
+            line(Event::Progress { bytes: 1, total: None }),
+            r#"{"event":"progress","bytes":1,"total":null}"#
+        );
+        assert_eq!(
+            line(Event::Done { bytes: 1, sha256: "ab" }),
+            r#"{"event":"done","bytes":1,"sha256":"ab"}"#
+        );
+        assert_eq!(line(Event::Error { message: "m" }), r#"{"event":"error","message":"m"}"#);
+        assert_eq!(
+            line(Event::Key { id: "Q", path: "p" }),
+            r#"{"event":"key","id":"Q","path":"p"}"#
+        );
+    }
+
+    #[test]
+    fn the_node_comes_last() {
+        let line = Line { event: Event::Connected { peer: "Q" }, node: Some("mio-1") };
+        assert_eq!(
+            serde_json::to_string(&line).unwrap(),
+            r#"{"event":"connected","peer":"Q","node":"mio-1"}"#
+        );
+    }
+}

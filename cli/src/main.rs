@@ -1,0 +1,103 @@
+//! The `headwater` program.
+//!
+//! `headwater demo` shows five nodes at work; `headwater listen` and `headwater send` carry a
+//! file from one process to another; `headwater keygen` and `headwater id` deal with keys. The
+//! exit statuses are in `status.rs`, the events of `--json` in `event.rs`; `--help` prints both.
+
+mod args;
+mod demo;
+mod event;
+mod failure;
+mod keys;
+mod listen;
+mod logs;
+mod net;
+mod progress;
+mod report;
+mod send;
+mod signal;
+mod status;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::signal::Signals;
+use crate::status::Status;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
+    logs::start();
+    let mut report = Report::new(cli.json);
+    if let Command::Listen(listen) = &cli.command {
+        if listen.output.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+            report = report.leaving_stdout();
+        }
+    }
+    match run(report, cli) {
+        Ok(()) => Status::Done.into(),
+        Err(failure) => {
+            report.failure(&failure);
+            failure.status.into()
+        }
+    }
+}
+
+fn run(report: Report, cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Keygen(args) => keys::keygen(report, args),
+        Command::Id(args) => keys::id(report, args),
+        Command::Demo => demo::run(report),
+        Command::Listen(_) | Command::Send(_) if !cli.insecure => {
+            Err(Failure::new(Status::Usage, args::INSECURE))
+        }
+        Command::Listen(args) => {
+            report.remark(INSECURE_NOTE);
+            with_runtime(async |signals| listen::run(report, args, signals).await)
+        }
+        Command::Send(args) => {
+            report.remark(INSECURE_NOTE);
+            with_runtime(async |signals| send::run(report, args, signals).await)
+        }
+    }
+}
+
+/// What `--insecure` means, told once at the start.
+const INSECURE_NOTE: &str = "insecure: nothing is encrypted, and peer ids are taken at their word";
+
+fn with_runtime(work: impl AsyncFnOnce(&Signals) -> Result<(), Failure>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format_args!("no runtime: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let signals = Signals::install()?;
+        work(&signals).await
+    });
+    // A read from a terminal may never return; nothing waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Help and version are printed and done; anything else is a failure of its own status.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return Status::Done.into();
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first);
+        Report::new(true).event(event::Event::Error { message });
+    }
+    Status::Usage.into()
+}

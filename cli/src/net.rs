@@ -1,0 +1,404 @@
+//! The node that carries `listen` and `send`: everything those two know of the network.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_core::address::{Address, Host};
+use headwater_core::config::Config;
+use headwater_core::contract::{IoCause, Notification};
+use headwater_core::error::{CloseReason, DialError, Refusal};
+use headwater_core::id::{PeerId, ProtocolId};
+use headwater_identity::NodeKey;
+use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, Started};
+use tokio::time::timeout;
+
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::signal::Signals;
+use crate::status::Status;
+use crate::transfer::MESSAGE_MAX;
+
+/// How long a stalled reader may hold up what was sent. The transfer has its own, shorter notion
+/// of a peer that hangs.
+const SEND_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// How long what a lost peer sent before it went may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long an orderly end may take, beyond the node's own deadline.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A node that speaks one protocol.
+pub(crate) struct Net {
+    node: Node,
+    messages: Messages,
+    notifications: Notifications,
+    id: PeerId,
+    protocol: ProtocolId,
+    report: Report,
+}
+
+/// What the network has to say.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A message of the protocol.
+    Message {
+        /// From whom.
+        peer: PeerId,
+        /// What.
+        payload: Bytes,
+    },
+    /// A peer is gone.
+    Gone {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Something that was reported and needs nothing.
+    Else,
+}
+
+impl Net {
+    /// Starts a node that supports `protocol` alone.
+    ///
+    /// # Errors
+    ///
+    /// The node cannot be started, or does not take the protocol.
+    pub(crate) async fn start(
+        key: &NodeKey,
+        protocol: ProtocolId,
+        report: Report,
+    ) -> Result<Self, Failure> {
+        let mut config = Config::default();
+        config.message_max = MESSAGE_MAX;
+        config.assembly_max = 4 * 1024 * 1024;
+        config.send_deadline = SEND_DEADLINE;
+        let Started { node, messages, notifications } = Builder::insecure(key.peer_id())
+            .and_then(|builder| builder.config(config).start())
+            .map_err(Failure::internal)?;
+        node.register(protocol.clone()).await.map_err(|error| {
+            Failure::new(Status::Usage, format!("the protocol {protocol} cannot be used: {error}"))
+        })?;
+        Ok(Self { node, messages, notifications, id: key.peer_id(), protocol, report })
+    }
+
+    /// This node's id.
+    pub(crate) const fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Listens, and gives the addresses to paste.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Listen`] if the address cannot be listened on.
+    pub(crate) async fn listen(&self, at: SocketAddr) -> Result<SocketAddr, Failure> {
+        self.node.listen(at).await.map_err(|error| {
+            Failure::new(Status::Listen, format!("cannot listen on {at}: {error}"))
+        })
+    }
+
+    /// Connects to the peer that the address names, and checks that it supports the protocol.
+    ///
+    /// # Errors
+    ///
+    /// One status for each way that this fails; see the code.
+    pub(crate) async fn connect(
+        &mut self,
+        address: Address,
+        signals: &Signals,
+    ) -> Result<PeerId, Failure> {
+        let node = self.node.clone();
+        let shown = address.to_string();
+        let mut dial = pin!(node.dial(address));
+        let peer = loop {
+            tokio::select! {
+                biased;
+                failure = signals.first() => return Err(failure),
+                _ = self.next(false) => {}
+                dialled = &mut dial => match dialled {
+                    Ok(peer) => break peer,
+                    Err(error) => return Err(not_connected(&shown, &error)),
+                },
+            }
+        };
+        if !self.node.supports(&peer, &self.protocol) {
+            let text = format!("the peer {peer} does not support the protocol {}", self.protocol);
+            return Err(Failure::new(Status::Unsupported, text));
+        }
+        Ok(peer)
+    }
+
+    /// Borrows a stream on which messages keep their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Lost`] if the peer is gone.
+    pub(crate) async fn lane(&self, peer: &PeerId) -> Result<Lane, Failure> {
+        match self.node.borrow(peer, &self.protocol).await {
+            Ok(borrowed) => Ok(Lane { borrowed }),
+            Err(error) => Err(Failure::new(Status::Lost, format!("no stream to {peer}: {error}"))),
+        }
+    }
+
+    /// Sends a small message outside of any order, if there is room for it.
+    pub(crate) fn send(&self, peer: &PeerId, payload: Bytes) {
+        if let Err(error) = self.node.send(peer, &self.protocol, payload) {
+            tracing::debug!(%peer, %error, "a message was not sent");
+        }
+    }
+
+    /// Waits for news, and reports them. Messages are left alone unless `messages`, and so hold
+    /// up their sender. A dropped future has lost nothing.
+    pub(crate) async fn next(&mut self, messages: bool) -> News {
+        // Notifications first: a peer is connected before it says anything.
+        tokio::select! {
+            biased;
+            Some(notification) = self.notifications.recv() => self.noted(notification),
+            Some(message) = self.messages.recv(), if messages => {
+                self.arrived(message.peer, message.payload)
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// What a peer that is gone said last; `None` when nothing is left.
+    pub(crate) async fn last_words(&mut self) -> Option<(PeerId, Bytes)> {
+        let message = timeout(LAST_WORDS, self.messages.recv()).await.ok()??;
+        self.arrived(message.peer, message.payload.clone());
+        Some((message.peer, message.payload))
+    }
+
+    /// Stops the node in order, at once at the second signal.
+    pub(crate) async fn stop(mut self, signals: &Signals) {
+        let node = self.node.clone();
+        let mut stop = pin!(timeout(STOP_DEADLINE, node.stop()));
+        loop {
+            tokio::select! {
+                biased;
+                _ = signals.second() => return,
+                Some(notification) = self.notifications.recv() => {
+                    self.noted(notification);
+                }
+                _ = &mut stop => break,
+            }
+        }
+        while let Ok(Some(notification)) = timeout(LAST_WORDS, self.notifications.recv()).await {
+            self.noted(notification);
+        }
+    }
+
+    fn arrived(&self, peer: PeerId, payload: Bytes) -> News {
+        self.report.event(Event::Message {
+            peer: peer.as_str(),
+            protocol: self.protocol.as_str(),
+            bytes: payload.len() as u64,
+        });
+        News::Message { peer, payload }
+    }
+
+    fn noted(&self, notification: Notification) -> News {
+        tell(self.report, None, &notification);
+        match notification {
+            Notification::Disconnected { peer, reason, .. } => News::Gone { peer, reason },
+            _ => News::Else,
+        }
+    }
+}
+
+/// A stream on which messages keep their order.
+pub(crate) struct Lane {
+    borrowed: Borrowed,
+}
+
+impl Lane {
+    /// Sends, waiting for room. A dropped future has sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Lost`] when the stream is gone.
+    pub(crate) async fn send(&mut self, payload: Bytes) -> Result<(), Failure> {
+        self.borrowed.send_wait(payload).await.map_err(|error| {
+            Failure::new(Status::Lost, format!("the connection to the peer is lost: {error}"))
+        })
+    }
+}
+
+/// Reports a notification as an event and to the log.
+pub(crate) fn tell(report: Report, node: Option<&str>, notification: &Notification) {
+    match notification {
+        Notification::Connected { peer } => {
+            report.event_of(node, Event::Connected { peer: peer.as_str() });
+            tracing::info!(node, %peer, "connected");
+        }
+        Notification::Disconnected { peer, reason, .. } => {
+            let text = reason.to_string();
+            report.event_of(node, Event::Disconnected { peer: peer.as_str(), reason: &text });
+            tracing::info!(node, %peer, %reason, "disconnected");
+        }
+        Notification::Supported { peer, protocol } => {
+            let (peer, protocol) = (peer.as_str(), protocol.as_str());
+            report.event_of(node, Event::Supported { peer, protocol });
+            tracing::info!(node, peer, protocol, "supported");
+        }
+        Notification::Unsupported { peer, protocol } => {
+            let (peer, protocol) = (peer.as_str(), protocol.as_str());
+            report.event_of(node, Event::Unsupported { peer, protocol });
+            tracing::info!(node, peer, protocol, "unsupported");
+        }
+        Notification::Refused { remote, reason, .. } => {
+            tracing::warn!(node, %remote, %reason, "link refused");
+        }
+        other => tracing::debug!(node, notification = ?other, "notified"),
+    }
+}
+
+/// Why a peer that went away in the middle of something did so.
+pub(crate) fn gone(peer: &PeerId, reason: &CloseReason) -> Failure {
+    match reason {
+        CloseReason::RemoteClosed => {
+            Failure::new(Status::Interrupted, format!("{peer} left before the transfer was over"))
+        }
+        CloseReason::Deadline(_) => {
+            Failure::new(Status::Lost, format!("{peer} does not answer any more: {reason}"))
+        }
+        _ => Failure::new(Status::Lost, format!("the connection to {peer} was lost: {reason}")),
+    }
+}
+
+fn not_connected(address: &str, error: &headwater_tokio::Error) -> Failure {
+    let headwater_tokio::Error::Dial(error) = error else {
+        return Failure::new(Status::Usage, format!("cannot connect to {address}: {error}"));
+    };
+    let why = match error {
+        DialError::Link(cause) => cause.to_string(),
+        error => error.to_string(),
+    };
+    Failure::new(dial_status(error), format!("cannot connect to {address}: {why}"))
+}
+
+fn dial_status(error: &DialError) -> Status {
+    match error {
+        DialError::Resolve(_) => Status::Unknown,
+        DialError::Deadline | DialError::Link(IoCause::TimedOut) => Status::Timeout,
+        DialError::Link(IoCause::Refused) => Status::Refused,
+        DialError::Link(_) => Status::Unknown,
+        DialError::Refused(Refusal::WrongPeer { .. }) => Status::WrongPeer,
+        DialError::Refused(_) => Status::Handshake,
+        _ => Status::Unknown,
+    }
+}
+
+/// Reads what `--listen` takes: a multiaddr of an IP address, or `IP:PORT`.
+///
+/// # Errors
+///
+/// [`Status::Usage`] with what is wrong.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Failure> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let wrong = |why: &str| Failure::new(Status::Usage, format!("cannot listen on {text}: {why}"));
+    let address: Address = text
+        .parse()
+        .map_err(|_| wrong("expected a multiaddr such as /ip4/127.0.0.1/tcp/4000, or IP:PORT"))?;
+    match (address.host, address.peer) {
+        (Host::Ip(ip), None) => Ok(SocketAddr::new(ip, address.port)),
+        (Host::Ip(_), Some(_)) => Err(wrong("the id comes from the key, leave /p2p/ID out")),
+        _ => Err(wrong("a name cannot be listened on, give an IP address")),
+    }
+}
+
+/// Reads the address of a peer, with its id.
+///
+/// # Errors
+///
+/// [`Status::Usage`] with what is wrong.
+pub(crate) fn peer_address(text: &str) -> Result<Address, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::new(Status::Usage, format!("{text} is no address of a peer: {why}"))
+    };
+    let address: Address = text.parse().map_err(|error| wrong(&error))?;
+    if address.peer.is_none() {
+        return Err(wrong(&"it has to end in /p2p/ID, as `headwater listen` prints it"));
+    }
+    Ok(address)
+}
+
+/// The multiaddrs under which a listener can be reached. One that listens everywhere is
+/// reached on this machine and where its packets would leave.
+pub(crate) fn reachable(local: SocketAddr, id: &PeerId) -> Vec<String> {
+    let mut hosts = Vec::new();
+    if local.ip().is_unspecified() {
+        let (loopback, bind, probe) = if local.is_ipv4() {
+            ("127.0.0.1", "0.0.0.0:0", "192.0.2.1:9")
+        } else {
+            ("::1", "[::]:0", "[2001:db8::1]:9")
+        };
+        // Connecting a datagram socket sends nothing; it asks the system for its route.
+        let outward = std::net::UdpSocket::bind(bind)
+            .and_then(|socket| socket.connect(probe).map(|()| socket))
+            .and_then(|socket| socket.local_addr());
+        hosts.extend(outward.map(|address| address.ip()));
+        hosts.extend(loopback.parse::<IpAddr>());
+        hosts.dedup();
+    } else {
+        hosts.push(local.ip());
+    }
+    hosts
+        .into_iter()
+        .map(|ip| {
+            let kind = if ip.is_ipv4() { "ip4" } else { "ip6" };
+            format!("/{kind}/{ip}/tcp/{}/p2p/{id}", local.port())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
+
+    #[test]
+    fn listeners_take_multiaddrs_and_sockets_without_ids() {
+        let expected: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+        assert_eq!(listen_address("127.0.0.1:4000"), Ok(expected));
+        assert_eq!(listen_address("/ip4/127.0.0.1/tcp/4000"), Ok(expected));
+        for text in ["nonsense", "/dns/localhost/tcp/1", &format!("/ip4/127.0.0.1/tcp/1/p2p/{ID}")]
+        {
+            assert_eq!(listen_address(text).unwrap_err().status, Status::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn senders_need_the_id() {
+        assert!(peer_address(&format!("/ip4/127.0.0.1/tcp/1/p2p/{ID}")).is_ok());
+        assert!(peer_address(&format!("/dns/example.com/tcp/1/p2p/{ID}")).is_ok());
+        let failure = peer_address("/ip4/127.0.0.1/tcp/1").unwrap_err();
+        assert_eq!(failure.status, Status::Usage);
+        assert!(failure.message.contains("/p2p/ID"));
+    }
+
+    #[test]
+    fn a_listener_everywhere_is_reached_on_loopback_too() {
+        let id = ID.parse().unwrap();
+        let all = reachable("0.0.0.0:7".parse().unwrap(), &id);
+        assert!(all.contains(&format!("/ip4/127.0.0.1/tcp/7/p2p/{ID}")), "{all:?}");
+        assert!(!all.iter().any(|address| address.contains("0.0.0.0")));
+        let one = reachable("[::1]:7".parse().unwrap(), &id);
+        assert_eq!(one, [format!("/ip6/::1/tcp/7/p2p/{ID}")]);
+    }
+
+    #[test]
+    fn an_orderly_leave_is_told_from_a_loss() {
+        let id = ID.parse().unwrap();
+        assert_eq!(gone(&id, &CloseReason::RemoteClosed).status, Status::Interrupted);
+        assert_eq!(gone(&id, &CloseReason::Truncated).status, Status::Lost);
+        assert_eq!(gone(&id, &CloseReason::Io(IoCause::Reset)).status, Status::Lost);
+    }
+}

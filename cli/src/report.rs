@@ -1,0 +1,87 @@
+//! Where the program speaks: results for people or for programs, complaints on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::event::{Event, Line};
+use crate::failure::Failure;
+
+/// Prints results, events and failures. Lines are written whole, whichever thread prints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    json: bool,
+    /// The file has standard output for itself, so results go to standard error.
+    stdout_taken: bool,
+}
+
+impl Report {
+    /// A report of events (`json`) or of sentences.
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json, stdout_taken: false }
+    }
+
+    /// The same, with results on standard error.
+    pub(crate) const fn leaving_stdout(self) -> Self {
+        Self { stdout_taken: true, ..self }
+    }
+
+    /// An event of the only node; nothing for people.
+    pub(crate) fn event(self, event: Event<'_>) {
+        self.event_of(None, event);
+    }
+
+    /// An event of one of several nodes.
+    pub(crate) fn event_of(self, node: Option<&str>, event: Event<'_>) {
+        if self.json {
+            // No event can fail to serialize: they are strings, numbers and lists of them.
+            if let Ok(text) = serde_json::to_string(&Line { event, node }) {
+                self.print(&text);
+            }
+        }
+    }
+
+    /// A line of the result, for people.
+    pub(crate) fn line(self, text: &str) {
+        if !self.json {
+            self.print(text);
+        }
+    }
+
+    /// A remark on standard error, for people, unless events go there.
+    pub(crate) fn remark(self, text: &str) {
+        if !(self.json && self.stdout_taken) {
+            complain(text);
+        }
+    }
+
+    /// A failure: an event, and a sentence on standard error whoever reads.
+    pub(crate) fn failure(self, failure: &Failure) {
+        self.event(Event::Error { message: &failure.message });
+        self.remark(&failure.message);
+    }
+
+    /// Whether a bar may be drawn on standard error.
+    pub(crate) fn draws(self) -> bool {
+        !self.json && io::stderr().is_terminal()
+    }
+
+    /// A reader that has gone away does not stop a transfer: what cannot be printed is dropped.
+    fn print(self, text: &str) {
+        let text = format!("{text}\n");
+        if self.stdout_taken {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        } else {
+            let mut out = io::stdout().lock();
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
+    }
+}
+
+/// Whether colours are welcome on standard error.
+pub(crate) fn coloured() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && io::stderr().is_terminal()
+}
+
+fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(format!("headwater: {text}\n").as_bytes());
+}

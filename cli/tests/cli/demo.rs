@@ -1,0 +1,53 @@
+//! `headwater demo`, whole.
+
+use crate::program::{Running, run};
+use serde_json::Value;
+
+#[test]
+fn five_nodes_talk_across_runtimes_and_every_checksum_is_right() {
+    let ended = run(&["demo", "--json"]);
+    assert_eq!(ended.status, Some(0), "{:?} {:?}", ended.stdout.last(), ended.stderr);
+    let events = ended.events();
+    let table = events.last().unwrap();
+    assert_eq!((&table["event"], &table["ok"]), (&Value::from("table"), &Value::from(true)));
+
+    let nodes = table["nodes"].as_array().unwrap();
+    let on = |runtime: &str| nodes.iter().filter(|node| node["runtime"] == runtime).count();
+    assert_eq!((nodes.len(), on("tokio"), on("mio")), (5, 3, 2));
+
+    let traffic = table["traffic"].as_array().unwrap();
+    for (from, to) in [("tokio", "tokio"), ("tokio", "mio"), ("mio", "tokio"), ("mio", "mio")] {
+        let row = traffic.iter().find(|row| row["from"] == from && row["to"] == to).unwrap();
+        assert_eq!(row["messages"], row["expected"], "{row}");
+        assert_eq!(row["checksums_right"], row["expected"], "{row}");
+        assert_eq!(row["checksums_wrong"], 0, "{row}");
+        assert!(row["bytes"].as_u64() >= Some(8 << 20), "{row}");
+    }
+    assert_eq!(table["pairs"].as_array().unwrap().len(), 20);
+    for change in table["protocols"].as_array().unwrap() {
+        assert_eq!(change["seen_by"], 4, "{change}");
+    }
+
+    let sizes = |from: u64, to: u64| {
+        let fits = |event: &&Value| {
+            event["event"] == "message" && (from..=to).contains(&event["bytes"].as_u64().unwrap())
+        };
+        events.iter().filter(fits).count()
+    };
+    assert!(sizes(0, 0) >= 20 && sizes(8 << 20, 8 << 20) == 20);
+    assert!(events.iter().filter(|event| event["event"] != "table").all(|e| e["node"].is_string()));
+    let unsupported = events
+        .iter()
+        .filter(|event| event["event"] == "unsupported" && event["protocol"] == "/demo/gone/1.0.0");
+    assert!(unsupported.count() >= 4);
+}
+
+#[test]
+fn an_interrupt_ends_it() {
+    let mut demo = Running::start(&["demo", "--json"]);
+    demo.until(|event| event["event"] == "message");
+    demo.signal("INT");
+    let ended = demo.wait();
+    assert_eq!(ended.status, Some(130), "{:?}", ended.stderr);
+    assert!(ended.complaint().contains("interrupted"));
+}

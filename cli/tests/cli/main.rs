@@ -1,0 +1,7 @@
+//! Tests of the built program.
+
+mod demo;
+mod failures;
+mod program;
+mod transfer;
+mod usage;

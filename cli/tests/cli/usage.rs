@@ -1,0 +1,126 @@
+//! The command line, keys, logs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::program::{Running, headwater, listen, run};
+
+#[test]
+fn nothing_runs_in_the_clear_without_being_told_to() {
+    let address = "/ip4/127.0.0.1/tcp/1/p2p/QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
+    for args in [&["listen"][..], &["send", address]] {
+        let ended = run(args);
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        assert!(ended.stdout.is_empty());
+        for words in ["no encryption", "read and change", "--insecure"] {
+            assert!(ended.complaint().contains(words), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn insecure_says_what_it_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(&folder.path().join("to"), &[]);
+    assert!(listener.complaint().contains("nothing is encrypted"));
+    let ended = Running::start(&["send", "--insecure", &address]).end();
+    assert!(ended.stderr[0].contains("nothing is encrypted"), "{ended:?}");
+}
+
+#[test]
+fn addresses_without_an_id_and_unknown_arguments_are_usage_errors() {
+    for args in [
+        &["send", "--insecure", "/ip4/127.0.0.1/tcp/1"][..],
+        &["send", "--insecure", "nonsense"],
+        &["listen", "--insecure", "--listen", "nonsense"],
+        &["listen", "--insecure", "--timeout", "0"],
+        &["send", "--insecure"],
+        &["keygen"],
+        &["flow"],
+        &[],
+    ] {
+        let ended = run(args);
+        assert_eq!(ended.status, Some(2), "{args:?} {ended:?}");
+        assert!(!ended.stderr.is_empty());
+    }
+}
+
+#[test]
+fn usage_errors_are_events_too() {
+    for args in [&["--json", "flow"][..], &["--json", "listen"]] {
+        let ended = run(args);
+        assert_eq!(ended.status, Some(2));
+        let events = ended.events();
+        assert_eq!(events.len(), 1, "{ended:?}");
+        assert_eq!(events[0]["event"], "error");
+        assert!(!events[0]["message"].as_str().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn help_has_the_statuses_and_the_events() {
+    let ended = run(&["--help"]);
+    assert_eq!(ended.status, Some(0));
+    let text = ended.stdout.join("\n");
+    for words in ["Exit statuses:", "  6  the peer does not support", "Events of --json"] {
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(run(&["send", "--help"]).stdout.join("\n").contains("Exit statuses:"));
+}
+
+#[test]
+fn keys_are_private_new_and_have_an_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    let path = path.to_str().unwrap();
+    let made = run(&["keygen", path]);
+    assert_eq!(made.status, Some(0), "{made:?}");
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    let pem = fs::read_to_string(path).unwrap();
+    assert!(pem.starts_with("-----BEGIN ") && pem.contains("PRIVATE KEY-----"));
+
+    let again = run(&["keygen", path]);
+    assert_eq!(again.status, Some(17), "{again:?}");
+    assert!(again.complaint().contains(path));
+    assert_eq!(fs::read_to_string(path).unwrap(), pem);
+
+    for args in [&["id", path][..], &["id", "--key", path]] {
+        assert_eq!(run(args).stdout, made.stdout);
+    }
+    let by_environment = Running::spawn(headwater().arg("id").env("HEADWATER_KEY", path)).end();
+    assert_eq!(by_environment.stdout, made.stdout);
+    let event = run(&["id", "--json", path]).events().remove(0);
+    assert_eq!(event["event"], "key");
+    assert_eq!(event["id"].as_str(), made.stdout.first().map(String::as_str));
+    assert_eq!(event["path"], path);
+
+    let other = folder.path().join("other.pem");
+    let other = run(&["keygen", "--json", other.to_str().unwrap()]).events().remove(0);
+    assert_ne!(other["id"], event["id"]);
+    assert_eq!(other["id"].as_str().map(str::len), Some(46));
+}
+
+#[test]
+fn a_file_that_is_no_key_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    fs::write(&path, "not a key").unwrap();
+    let ended = run(&["id", path.to_str().unwrap()]);
+    assert_eq!(ended.status, Some(17), "{ended:?}");
+}
+
+#[test]
+fn logs_are_pairs_on_standard_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_listener, address) = listen(&folder.path().join("to"), &[]);
+    let mut command = headwater();
+    command.args(["send", "--insecure", &address]).env("RUST_LOG", "headwater=info");
+    let ended = Running::spawn(&mut command).end();
+    let log: Vec<&String> = ended.stderr.iter().filter(|line| line.starts_with("time=")).collect();
+    assert!(
+        log.iter()
+            .any(|line| line.contains(" level=info target=headwater::net msg=connected peer=Qm")),
+        "{ended:?}"
+    );
+    assert!(!ended.stderr.iter().any(|line| line.contains('\u{1b}')));
+}
