@@ -64,10 +64,10 @@ impl Drop for Progress {
 fn style(known: bool) -> ProgressStyle {
     let template = match (known, report::coloured()) {
         (true, true) => {
-            "{bar:30.cyan/blue} {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
+            "{bar:20.cyan/blue} {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
         }
         (true, false) => {
-            "{bar:30} {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
+            "{bar:20} {percent:>3}%  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
         }
         (false, _) => "{bytes}  {bytes_per_sec}  {elapsed}",
     };
@@ -87,7 +87,7 @@ mod tests {
             bar.set_style(style(known));
             bar.set_position(1);
         }
-        assert!(ProgressStyle::with_template("{bar:30.cyan/blue} {eta}").is_ok());
+        assert!(ProgressStyle::with_template("{bar:20.cyan/blue} {eta}").is_ok());
     }
 
     #[test]
