@@ -17,9 +17,10 @@ use crate::status::Status;
 /// [`Status::Key`] with the file's name.
 pub(crate) fn load(path: Option<&Path>) -> Result<NodeKey, Failure> {
     match path {
-        Some(path) => NodeKey::read_file(path).map_err(|error| {
-            Failure::new(Status::Key, format!("cannot use the key {}: {error}", path.display()))
-        }),
+        // The error names the file.
+        Some(path) => {
+            NodeKey::read_file(path).map_err(|error| Failure::new(Status::Key, error.to_string()))
+        }
         None => NodeKey::generate()
             .map_err(|error| Failure::new(Status::Key, format!("cannot make a key: {error}"))),
     }
@@ -29,9 +30,7 @@ pub(crate) fn load(path: Option<&Path>) -> Result<NodeKey, Failure> {
 pub(crate) fn keygen(report: Report, args: KeyFile) -> Result<(), Failure> {
     let path = file(args)?;
     let key = load(None)?;
-    key.write_new_file(&path).map_err(|error| {
-        Failure::new(Status::Key, format!("cannot write the key {}: {error}", path.display()))
-    })?;
+    key.write_new_file(&path).map_err(|error| Failure::new(Status::Key, error.to_string()))?;
     tell(report, &key, &path);
     Ok(())
 }

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use headwater_core::id::PeerId;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args;
 use crate::event::Event;
 use crate::failure::{Failure, foreign};
 use crate::keys;
@@ -18,6 +17,7 @@ use crate::status::Status;
 use crate::transfer::part::{self, Cause, Ending, Part};
 use crate::transfer::sink::{Order, Place, Sink, Stored};
 use crate::transfer::{ALIVE_EVERY, hex};
+use crate::{address, args};
 
 /// Runs the command.
 ///
@@ -32,13 +32,13 @@ pub(crate) async fn run(
     let place = Place::of(args.output.as_deref())?;
     let mut at = Vec::new();
     for text in &args.listen {
-        at.push(net::listen_address(text)?);
+        at.push(address::to_listen(text)?);
     }
     let key = keys::load(args.common.key.as_deref())?;
     let mut net = Net::start(&key, args.common.protocol, report).await?;
     let mut addresses = Vec::new();
     for address in at {
-        addresses.extend(net::reachable(net.listen(address).await?, &net.id()));
+        addresses.extend(address::reachable(net.listen(address).await?, &net.id()));
     }
     report.event(Event::Listening { id: net.id().as_str(), addresses: &addresses });
     for address in &addresses {

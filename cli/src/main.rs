@@ -4,6 +4,7 @@
 //! file from one process to another; `headwater keygen` and `headwater id` deal with keys. The
 //! exit statuses are in `status.rs`, the events of `--json` in `event.rs`; `--help` prints both.
 
+mod address;
 mod args;
 mod demo;
 mod event;

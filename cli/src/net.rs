@@ -1,11 +1,11 @@
 //! The node that carries `listen` and `send`: everything those two know of the network.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_core::address::{Address, Host};
+use headwater_core::address::Address;
 use headwater_core::config::Config;
 use headwater_core::contract::{IoCause, Notification};
 use headwater_core::error::{CloseReason, DialError, Refusal};
@@ -202,7 +202,7 @@ impl Net {
     }
 
     fn noted(&self, notification: Notification) -> News {
-        tell(self.report, None, &notification);
+        self.report.notification(None, &notification);
         match notification {
             Notification::Disconnected { peer, reason, .. } => News::Gone { peer, reason },
             _ => News::Else,
@@ -225,35 +225,6 @@ impl Lane {
         self.borrowed.send_wait(payload).await.map_err(|error| {
             Failure::new(Status::Lost, format!("the connection to the peer is lost: {error}"))
         })
-    }
-}
-
-/// Reports a notification as an event and to the log.
-pub(crate) fn tell(report: Report, node: Option<&str>, notification: &Notification) {
-    match notification {
-        Notification::Connected { peer } => {
-            report.event_of(node, Event::Connected { peer: peer.as_str() });
-            tracing::info!(node, %peer, "connected");
-        }
-        Notification::Disconnected { peer, reason, .. } => {
-            let text = reason.to_string();
-            report.event_of(node, Event::Disconnected { peer: peer.as_str(), reason: &text });
-            tracing::info!(node, %peer, %reason, "disconnected");
-        }
-        Notification::Supported { peer, protocol } => {
-            let (peer, protocol) = (peer.as_str(), protocol.as_str());
-            report.event_of(node, Event::Supported { peer, protocol });
-            tracing::info!(node, peer, protocol, "supported");
-        }
-        Notification::Unsupported { peer, protocol } => {
-            let (peer, protocol) = (peer.as_str(), protocol.as_str());
-            report.event_of(node, Event::Unsupported { peer, protocol });
-            tracing::info!(node, peer, protocol, "unsupported");
-        }
-        Notification::Refused { remote, reason, .. } => {
-            tracing::warn!(node, %remote, %reason, "link refused");
-        }
-        other => tracing::debug!(node, notification = ?other, "notified"),
     }
 }
 
@@ -293,110 +264,13 @@ fn dial_status(error: &DialError) -> Status {
     }
 }
 
-/// Reads what `--listen` takes: a multiaddr of an IP address, or `IP:PORT`.
-///
-/// # Errors
-///
-/// [`Status::Usage`] with what is wrong.
-pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Failure> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let wrong = |why: &str| Failure::new(Status::Usage, format!("cannot listen on {text}: {why}"));
-    let address: Address = text
-        .parse()
-        .map_err(|_| wrong("expected a multiaddr such as /ip4/127.0.0.1/tcp/4000, or IP:PORT"))?;
-    match (address.host, address.peer) {
-        (Host::Ip(ip), None) => Ok(SocketAddr::new(ip, address.port)),
-        (Host::Ip(_), Some(_)) => Err(wrong("the id comes from the key, leave /p2p/ID out")),
-        _ => Err(wrong("a name cannot be listened on, give an IP address")),
-    }
-}
-
-/// Reads the address of a peer, with its id.
-///
-/// # Errors
-///
-/// [`Status::Usage`] with what is wrong.
-pub(crate) fn peer_address(text: &str) -> Result<Address, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Failure::new(Status::Usage, format!("{text} is no address of a peer: {why}"))
-    };
-    let address: Address = text.parse().map_err(|error| wrong(&error))?;
-    if address.peer.is_none() {
-        return Err(wrong(&"it has to end in /p2p/ID, as `headwater listen` prints it"));
-    }
-    Ok(address)
-}
-
-/// The multiaddrs under which a listener can be reached. One that listens everywhere is
-/// reached on this machine and where its packets would leave.
-pub(crate) fn reachable(local: SocketAddr, id: &PeerId) -> Vec<String> {
-    let mut hosts = Vec::new();
-    if local.ip().is_unspecified() {
-        let (loopback, bind, probe) = if local.is_ipv4() {
-            ("127.0.0.1", "0.0.0.0:0", "192.0.2.1:9")
-        } else {
-            ("::1", "[::]:0", "[2001:db8::1]:9")
-        };
-        // Connecting a datagram socket sends nothing; it asks the system for its route.
-        let outward = std::net::UdpSocket::bind(bind)
-            .and_then(|socket| socket.connect(probe).map(|()| socket))
-            .and_then(|socket| socket.local_addr());
-        hosts.extend(outward.map(|address| address.ip()));
-        hosts.extend(loopback.parse::<IpAddr>());
-        hosts.dedup();
-    } else {
-        hosts.push(local.ip());
-    }
-    hosts
-        .into_iter()
-        .map(|ip| {
-            let kind = if ip.is_ipv4() { "ip4" } else { "ip6" };
-            format!("/{kind}/{ip}/tcp/{}/p2p/{id}", local.port())
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ID: &str = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-
-    #[test]
-    fn listeners_take_multiaddrs_and_sockets_without_ids() {
-        let expected: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-        assert_eq!(listen_address("127.0.0.1:4000"), Ok(expected));
-        assert_eq!(listen_address("/ip4/127.0.0.1/tcp/4000"), Ok(expected));
-        for text in ["nonsense", "/dns/localhost/tcp/1", &format!("/ip4/127.0.0.1/tcp/1/p2p/{ID}")]
-        {
-            assert_eq!(listen_address(text).unwrap_err().status, Status::Usage, "{text}");
-        }
-    }
-
-    #[test]
-    fn senders_need_the_id() {
-        assert!(peer_address(&format!("/ip4/127.0.0.1/tcp/1/p2p/{ID}")).is_ok());
-        assert!(peer_address(&format!("/dns/example.com/tcp/1/p2p/{ID}")).is_ok());
-        let failure = peer_address("/ip4/127.0.0.1/tcp/1").unwrap_err();
-        assert_eq!(failure.status, Status::Usage);
-        assert!(failure.message.contains("/p2p/ID"));
-    }
-
-    #[test]
-    fn a_listener_everywhere_is_reached_on_loopback_too() {
-        let id = ID.parse().unwrap();
-        let all = reachable("0.0.0.0:7".parse().unwrap(), &id);
-        assert!(all.contains(&format!("/ip4/127.0.0.1/tcp/7/p2p/{ID}")), "{all:?}");
-        assert!(!all.iter().any(|address| address.contains("0.0.0.0")));
-        let one = reachable("[::1]:7".parse().unwrap(), &id);
-        assert_eq!(one, [format!("/ip6/::1/tcp/7/p2p/{ID}")]);
-    }
-
     #[test]
     fn an_orderly_leave_is_told_from_a_loss() {
-        let id = ID.parse().unwrap();
+        let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse().unwrap();
         assert_eq!(gone(&id, &CloseReason::RemoteClosed).status, Status::Interrupted);
         assert_eq!(gone(&id, &CloseReason::Truncated).status, Status::Lost);
         assert_eq!(gone(&id, &CloseReason::Io(IoCause::Reset)).status, Status::Lost);

@@ -2,8 +2,13 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use headwater_core::contract::Notification;
+
 use crate::event::{Event, Line};
 use crate::failure::Failure;
+
+/// Where notifications are logged, whatever prints them.
+const LOG: &str = "headwater::node";
 
 /// Prints results, events and failures. Lines are written whole, whichever thread prints.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +41,35 @@ impl Report {
             if let Ok(text) = serde_json::to_string(&Line { event, node }) {
                 self.print(&text);
             }
+        }
+    }
+
+    /// A notification, as an event and in the log.
+    pub(crate) fn notification(self, node: Option<&str>, notification: &Notification) {
+        match notification {
+            Notification::Connected { peer } => {
+                self.event_of(node, Event::Connected { peer: peer.as_str() });
+                tracing::info!(target: LOG, node, %peer, "connected");
+            }
+            Notification::Disconnected { peer, reason, .. } => {
+                let text = reason.to_string();
+                self.event_of(node, Event::Disconnected { peer: peer.as_str(), reason: &text });
+                tracing::info!(target: LOG, node, %peer, %reason, "disconnected");
+            }
+            Notification::Supported { peer, protocol } => {
+                let (peer, protocol) = (peer.as_str(), protocol.as_str());
+                self.event_of(node, Event::Supported { peer, protocol });
+                tracing::info!(target: LOG, node, peer, protocol, "supported");
+            }
+            Notification::Unsupported { peer, protocol } => {
+                let (peer, protocol) = (peer.as_str(), protocol.as_str());
+                self.event_of(node, Event::Unsupported { peer, protocol });
+                tracing::info!(target: LOG, node, peer, protocol, "unsupported");
+            }
+            Notification::Refused { remote, reason, .. } => {
+                tracing::warn!(target: LOG, node, %remote, %reason, "link refused");
+            }
+            other => tracing::debug!(target: LOG, node, notification = ?other, "notified"),
         }
     }
 

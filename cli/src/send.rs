@@ -7,7 +7,6 @@ use headwater_core::id::PeerId;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::args;
 use crate::event::Event;
 use crate::failure::{Failure, foreign};
 use crate::keys;
@@ -19,6 +18,7 @@ use crate::status::Status;
 use crate::transfer::part::{self, Ending, Part};
 use crate::transfer::source::{Piece, Source};
 use crate::transfer::{ALIVE_EVERY, Sum, hex};
+use crate::{address, args};
 
 /// Runs the command.
 ///
@@ -30,7 +30,7 @@ pub(crate) async fn run(
     args: args::Send,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let address = net::peer_address(&args.address)?;
+    let address = address::of_peer(&args.address)?;
     let key = keys::load(args.common.key.as_deref())?;
     let source = Source::open(&args.file)?;
     let mut net = Net::start(&key, args.common.protocol, report).await?;

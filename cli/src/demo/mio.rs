@@ -36,7 +36,7 @@ impl MioMember {
                 .map(drop)
                 .map_err(|error| failed(name, "start a thread", error))
         };
-        let receiver = Arc::clone(scene);
+        let receiver = scene.collecting();
         spawn(
             "messages",
             Box::new(move || {
@@ -45,7 +45,7 @@ impl MioMember {
                 }
             }),
         )?;
-        let observer = Arc::clone(scene);
+        let observer = scene.collecting();
         spawn(
             "events",
             Box::new(move || {

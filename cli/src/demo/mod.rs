@@ -17,6 +17,7 @@ mod view;
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::report::Report;
@@ -34,6 +35,9 @@ const CAST: [(&str, Runtime); 5] = [
     ("mio-1", Runtime::Mio),
     ("mio-2", Runtime::Mio),
 ];
+
+/// How long it may take to read what the stopped nodes still had to say.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 ///
@@ -64,6 +68,7 @@ pub(crate) fn run(report: Report) -> Result<(), Failure> {
         outcome
     });
     stop(&members);
+    scene.settle(SETTLE_DEADLINE);
     let table = table::Table::of(&scene, outcome.is_ok());
     report.event(crate::event::Event::Table(&table));
     report.line(&table.text());

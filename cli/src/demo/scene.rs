@@ -3,7 +3,7 @@
 //! The nodes' threads and tasks write into it, the steps wait for it to become as it should be.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use headwater_core::contract::Notification;
@@ -13,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 use super::member::Runtime;
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::net;
 use crate::report::Report;
 use crate::status::Status;
 use crate::transfer::Digest;
@@ -24,6 +23,23 @@ pub(crate) struct Scene {
     cast: Vec<(&'static str, Runtime)>,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// A task or thread that writes into the scene what a node has to say.
+pub(crate) struct Collecting(Arc<Scene>);
+
+impl std::ops::Deref for Collecting {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.0
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        self.0.with(|state| state.collecting = state.collecting.saturating_sub(1));
+    }
 }
 
 /// What is known.
@@ -49,6 +65,8 @@ pub(crate) struct State {
     pub(crate) planned: u64,
     /// What the steps are at.
     pub(crate) step: &'static str,
+    /// Tasks and threads that still wait for what a node has to say.
+    collecting: usize,
     end: Option<Failure>,
 }
 
@@ -119,6 +137,19 @@ impl Scene {
         self.with(|state| state.end.get_or_insert(failure).status);
     }
 
+    /// Counts a task or thread that collects what a node has to say, until the result is dropped.
+    pub(crate) fn collecting(self: &Arc<Self>) -> Collecting {
+        self.with(|state| state.collecting += 1);
+        Collecting(Arc::clone(self))
+    }
+
+    /// Waits until everything that stopped nodes had to say is known, or `deadline` has passed.
+    pub(crate) fn settle(&self, deadline: Duration) {
+        let state = self.lock();
+        // A poisoned or late state shows in the table.
+        let _ = self.changed.wait_timeout_while(state, deadline, |state| state.collecting > 0);
+    }
+
     /// A message will be sent.
     pub(crate) fn due(&self, from: usize, to: usize, protocol: &ProtocolId, payload: &[u8]) {
         let digest = Sha256::digest(payload).into();
@@ -161,7 +192,7 @@ impl Scene {
 
     /// `node` was notified.
     pub(crate) fn noted(&self, node: usize, notification: &Notification) {
-        net::tell(self.report, Some(self.name(node)), notification);
+        self.report.notification(Some(self.name(node)), notification);
         self.with(|state| {
             let ids = &state.ids;
             let index = |peer: &PeerId| ids.get(peer).copied();

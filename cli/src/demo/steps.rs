@@ -41,7 +41,8 @@ fn node(members: &Members, index: usize) -> Result<&dyn Member, Failure> {
     members.get(index).map(|member| &**member).ok_or_else(|| Failure::internal("no such node"))
 }
 
-/// Each node listens; the later ones dial the earlier ones; all learn each other's protocols.
+/// Each node listens; of each pair one dials, on either runtime; all learn each other's
+/// protocols.
 fn connect(scene: &Scene, members: &Members) -> Result<(), Failure> {
     scene.with(|state| state.step = "connecting each to each");
     let (blob, gone) = (plan::protocol(BLOB), plan::protocol(GONE));
@@ -61,10 +62,12 @@ fn connect(scene: &Scene, members: &Members) -> Result<(), Failure> {
             .iter()
             .enumerate()
             .map(|(index, member)| {
-                let earlier = addresses.get(..index).unwrap_or_default();
+                let addresses = &addresses;
                 scope.spawn(move || {
-                    for address in earlier {
-                        member.dial(address.clone())?;
+                    for (other, address) in addresses.iter().enumerate() {
+                        if dials(index, other) {
+                            member.dial(address.clone())?;
+                        }
                     }
                     Ok(())
                 })
@@ -79,6 +82,12 @@ fn connect(scene: &Scene, members: &Members) -> Result<(), Failure> {
         };
         state.connected.len() == all && know(&blob) == all && know(&gone) == members.len() - 1
     })
+}
+
+/// Whether the first node of a pair dials the second: of each pair exactly one does, and each
+/// runtime dials the other.
+const fn dials(one: usize, other: usize) -> bool {
+    if (one + other) % 2 == 0 { one < other } else { one > other }
 }
 
 fn joined(result: thread::Result<Result<(), Failure>>) -> Result<(), Failure> {
@@ -179,4 +188,25 @@ fn exchange(
             traffic.is_some_and(|traffic| traffic.messages >= traffic.expected)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CAST;
+    use super::*;
+
+    #[test]
+    fn of_each_pair_one_dials_and_each_runtime_dials_the_other() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for (one, (_, from)) in CAST.iter().enumerate() {
+            assert!(!dials(one, one));
+            for (other, (_, to)) in CAST.iter().enumerate().filter(|(other, _)| *other != one) {
+                assert_ne!(dials(one, other), dials(other, one));
+                if dials(one, other) {
+                    kinds.insert((from, to));
+                }
+            }
+        }
+        assert_eq!(kinds.len(), 4);
+    }
 }

@@ -36,13 +36,13 @@ impl TokioMember {
         let Started { node, mut messages, mut notifications } = Builder::insecure(key.peer_id())
             .and_then(|builder| builder.config(config()).start())
             .map_err(|error| failed(name, "start", error))?;
-        let receiver = Arc::clone(scene);
+        let receiver = scene.collecting();
         runtime.spawn(async move {
             while let Some(message) = messages.recv().await {
                 receiver.arrived(index, &message.peer, &message.protocol, &message.payload);
             }
         });
-        let observer = Arc::clone(scene);
+        let observer = scene.collecting();
         runtime.spawn(async move {
             while let Some(notification) = notifications.recv().await {
                 observer.noted(index, &notification);
