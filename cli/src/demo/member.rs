@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_core::address::Address;
@@ -33,10 +33,11 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// How long a call to a node may take.
+/// How long a message may wait for room, and a call to a node on tokio for its answer; the calls
+/// to one on mio have their deadlines in core.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
 
-/// A node, as the steps of the demo use it. Every call ends within [`CALL_DEADLINE`].
+/// A node, as the steps of the demo use it. Every call has a deadline.
 pub(crate) trait Member: Send + Sync {
     /// Who it is.
     fn id(&self) -> PeerId;
@@ -66,9 +67,4 @@ pub(crate) fn config() -> Config {
 /// A call that went wrong.
 pub(crate) fn failed(node: &str, what: &str, error: impl fmt::Display) -> Failure {
     Failure::new(Status::Off, format!("{node} cannot {what}: {error}"))
-}
-
-/// When a call that starts now has to be over.
-pub(crate) fn deadline() -> Instant {
-    Instant::now() + CALL_DEADLINE
 }

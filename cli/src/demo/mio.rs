@@ -11,7 +11,7 @@ use headwater_core::id::{PeerId, ProtocolId};
 use headwater_identity::NodeKey;
 use headwater_mio::{Builder, Handle, Started};
 
-use super::member::{Member, config, deadline, failed};
+use super::member::{CALL_DEADLINE, Member, config, failed};
 use super::scene::Scene;
 use crate::failure::Failure;
 
@@ -25,7 +25,7 @@ impl MioMember {
     /// Starts the node, and two threads that tell the scene what it gets.
     pub(crate) fn start(scene: &Arc<Scene>, index: usize, key: &NodeKey) -> Result<Self, Failure> {
         let name = scene.name(index);
-        let Started { node: handle, mut messages, mut notifications } =
+        let Started { handle, mut messages, mut notifications, .. } =
             Builder::insecure(key.peer_id())
                 .and_then(|builder| builder.config(config()).start())
                 .map_err(|error| failed(name, "start", error))?;
@@ -65,26 +65,26 @@ impl Member for MioMember {
 
     fn listen(&self) -> Result<SocketAddr, Failure> {
         let at = (Ipv4Addr::LOCALHOST, 0).into();
-        self.handle.listen(at, deadline()).map_err(|error| failed(self.name, "listen", error))
+        self.handle.listen(at).map_err(|error| failed(self.name, "listen", error))
     }
 
     fn dial(&self, address: Address) -> Result<PeerId, Failure> {
-        self.handle.dial(address, deadline()).map_err(|error| failed(self.name, "dial", error))
+        self.handle.dial(address).map_err(|error| failed(self.name, "dial", error))
     }
 
     fn register(&self, protocol: &ProtocolId) -> Result<(), Failure> {
         let failed = |error| failed(self.name, "register a protocol", error);
-        self.handle.register(protocol.clone(), deadline()).map_err(failed)
+        self.handle.register(protocol.clone()).map_err(failed)
     }
 
     fn unregister(&self, protocol: &ProtocolId) -> Result<(), Failure> {
         let failed = |error| failed(self.name, "unregister a protocol", error);
-        self.handle.unregister(protocol, deadline()).map_err(failed)
+        self.handle.unregister(protocol).map_err(failed)
     }
 
     fn send(&self, to: &PeerId, protocol: &ProtocolId, payload: Bytes) -> Result<(), Failure> {
         self.handle
-            .send_wait(to, protocol, payload, deadline())
+            .send_wait(to, protocol, payload, CALL_DEADLINE)
             .map_err(|error| failed(self.name, "send", error))
     }
 
@@ -93,6 +93,6 @@ impl Member for MioMember {
     }
 
     fn stop(&self) {
-        self.handle.stop(deadline());
+        self.handle.stop();
     }
 }
