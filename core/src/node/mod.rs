@@ -5,9 +5,10 @@
 //! two tell each other the latest state through mailboxes.
 //!
 //! A link is dialling, then unproven, then establishing (its peer is proven), then live. The
-//! first live link of a peer connects it, the last one to go disconnects it. At most one link of
-//! a peer is establishing; of two dials that cross, the one made by the peer with the larger id
-//! stays (spec 4.2).
+//! first live link of a peer connects it, the last one to go disconnects it. Of the
+//! links of a peer that are establishing one is chosen: of two dials that cross, the one made by
+//! the peer with the larger id (spec 4.2). The other goes on until that one is live, because the
+//! other end may have settled on it before it knew of both; if the chosen one fails, it is next.
 //!
 //! Invariants: N1 a peer has an entry while it has a link beyond the proof, or the application
 //! has something to be told about it. N2 what the application is told of a peer alternates

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     pub(super) links: SmallVec<[ConnectionId; 2]>,
     /// The link that is being established.
     establishing: Option<ConnectionId>,
+    /// The loser of a tie against it; never there without it.
+    runner_up: Option<RunnerUp>,
     pub(super) theirs: PeerProtocols,
     /// Tells the peer our list when it changes; there while it is connected.
     push: Option<Push>,
@@ -29,7 +31,16 @@ pub(super) struct Peer {
     pub(super) news: News,
 }
 
-/// Bound: `peers_max` connected peers, as many links being established, and peers that the
+/// A link that lost a tie goes on until the winner is live: the other end may have settled on it
+/// before it knew of the winner, which it then turns away. If the winner fails, it takes its place.
+#[derive(Debug)]
+struct RunnerUp {
+    id: ConnectionId,
+    /// It waits for the verdict that it goes live, with the list that it exchanged, if it did.
+    waits: Option<Option<ProtocolSet>>,
+}
+
+/// Bound: `peers_max` connected peers, twice as many links being established, and peers that the
 /// application has yet to hear of.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
@@ -88,6 +99,9 @@ impl Peers {
     pub(super) fn assert_invariants(&self) {
         for (peer, known) in &self.peers {
             assert_eq!(known.links.is_empty(), known.push.is_none());
+            if let Some(second) = &known.runner_up {
+                assert!(known.establishing.is_some_and(|first| first != second.id));
+            }
             let timer = known.push.as_ref().and_then(Push::next_timeout);
             assert_eq!(timer, known.timer);
             assert!(timer.is_none_or(|at| self.timers.contains(&(at, *peer))));
@@ -161,7 +175,8 @@ impl Node {
         match verdict {
             Ok(exchange) => {
                 let known = self.peers.peers.entry(peer).or_default();
-                known.establishing = Some(id);
+                let loser = known.establishing.replace(id).filter(|loser| *loser != id);
+                known.runner_up = loser.map(|id| RunnerUp { id, waits: None });
                 order.proven_verdict = Some(Verdict::Proceed { exchange });
                 let version = self.registry.version();
                 if let Some(link) = self.links.get_mut(id) {
@@ -201,8 +216,6 @@ impl Node {
             if old_direction == Some(direction) || old_direction != Some(loses) {
                 return Err(Refusal::Duplicate);
             }
-            let order = close_order(CloseReason::Refused(Refusal::Duplicate));
-            self.links.order(old, order);
         } else if live == 0 && self.peers.occupied() >= self.config.peers_max {
             return Err(Refusal::TooManyPeers);
         }
@@ -215,6 +228,10 @@ impl Node {
         let Stage::Establishing(peer) = link.stage else { return };
         let (version, dial) = (link.version, link.dial);
         let known = self.peers.peers.entry(peer).or_default();
+        if let Some(second) = known.runner_up.as_mut().filter(|second| second.id == id) {
+            second.waits = Some(theirs);
+            return;
+        }
         // The loser of a tie may get here before it hears that it lost (D-46).
         let chosen = known.establishing == Some(id);
         if !chosen || self.stopping || self.routes.add(peer, id, ()).is_err() {
@@ -225,6 +242,10 @@ impl Node {
         }
         known.establishing = None;
         known.links.push(id);
+        if let Some(second) = known.runner_up.take() {
+            let order = close_order(CloseReason::Refused(Refusal::Duplicate));
+            self.links.order(second.id, order);
+        }
         if known.links.len() == 1 {
             known.theirs = PeerProtocols::new();
             known.news.connected();
@@ -278,13 +299,7 @@ impl Node {
             Stage::Dialling | Stage::Unproven => None,
         };
         if let Some(peer) = peer {
-            if let Some(known) = self.peers.get_mut(&peer) {
-                // Only the link that holds the place frees it (D-46).
-                if known.establishing == Some(id) {
-                    known.establishing = None;
-                }
-            }
-            self.peers.forget_if_idle(&peer);
+            self.on_establishing_closed(now, id, peer);
         }
         let refusal = match reason {
             CloseReason::Refused(refusal) => refusal,
@@ -296,6 +311,23 @@ impl Node {
         if let Some(dial) = link.dial {
             self.dial_failed(now, dial, DialError::Refused(refusal));
         }
+    }
+
+    /// Only the link that holds the place of its peer frees it (D-46).
+    fn on_establishing_closed(&mut self, now: Instant, id: ConnectionId, peer: PeerId) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        let second = known.runner_up.take();
+        if known.establishing != Some(id) {
+            known.runner_up = second.filter(|second| second.id != id);
+        } else if let Some(RunnerUp { id, waits }) = second {
+            known.establishing = Some(id);
+            if let Some(theirs) = waits {
+                self.on_established(now, id, theirs);
+            }
+        } else {
+            known.establishing = None;
+        }
+        self.peers.forget_if_idle(&peer);
     }
 
     fn on_live_closed(
