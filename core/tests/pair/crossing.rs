@@ -13,6 +13,7 @@ over_both_channels!(
     links_of_any_speed_leave_the_same_one,
     any_order_of_things_leaves_the_same_one,
     a_second_dial_from_the_same_end_changes_nothing,
+    a_dial_that_finds_its_peer_connected_meanwhile_counts_as_dialled,
 );
 
 /// Both have asked for a dial, and nothing has happened yet.
@@ -107,6 +108,28 @@ fn any_order_of_things_leaves_the_same_one<F: Channels>() {
         }
         check(world, &format!("seed {seed}"));
     }
+}
+
+fn a_dial_that_finds_its_peer_connected_meanwhile_counts_as_dialled<F: Channels>() {
+    let mut world = pair::<F>(2);
+    world.listen(1);
+    let address = world.address(1);
+    for _ in 0..2 {
+        world.ends[0].endpoint.dial(world.now, address.clone()).unwrap();
+    }
+    world.commands(0);
+    // The first link is live before the second one has said anything.
+    let second = world.links_of(1)[1];
+    while world.ends[1].endpoint.route(&peer_id(0)).is_none() {
+        for end in 0..2 {
+            touch(&mut world, end, 0, true);
+            touch(&mut world, end, 0, false);
+        }
+    }
+    world.run();
+    assert!(world.links_of(1).contains(&second));
+    assert_eq!(world.told(0).iter().filter(|told| *told == "dialed").count(), 2);
+    assert!(!world.told(0).iter().any(|told| told.starts_with("dial failed")));
 }
 
 fn a_second_dial_from_the_same_end_changes_nothing<F: Channels>() {
