@@ -308,8 +308,12 @@ impl Node {
         let (remote, direction) = (link.remote, link.direction);
         let reason = refusal.clone();
         self.told.refusal(Notification::Refused { remote, peer, direction, reason });
-        if let Some(dial) = link.dial {
-            self.dial_failed(now, dial, DialError::Refused(refusal));
+        let Some(dial) = link.dial else { return };
+        let spare = matches!(refusal, Refusal::Duplicate | Refusal::TooManyConnections);
+        match peer.filter(|peer| spare && self.routes.route(peer).is_some()) {
+            // Another link was faster; what was asked for has come about.
+            Some(peer) => self.dial_done(dial, peer),
+            None => self.dial_failed(now, dial, DialError::Refused(refusal)),
         }
     }
 
