@@ -499,3 +499,6 @@ impl Node {
         self.on_closed(now, id, closed);
     }
 }
+
+#[cfg(test)]
+mod tests;
