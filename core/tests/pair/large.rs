@@ -80,10 +80,10 @@ fn messages_that_wait_are_served_in_their_order<F: Channels>() {
         world.run();
     }
     // The first one is whole and not taken: it holds its place.
-    for taken in 0..lens.len() {
+    for len in &lens {
         let now = world.now;
         let message = world.ends[1].endpoint.poll_message(now).expect("the next one came");
-        assert_eq!(message.payload.len(), lens[taken]);
+        assert_eq!(message.payload.len(), *len);
         assert_eq!(world.ends[1].endpoint.poll_message(now), None);
         world.run();
     }
