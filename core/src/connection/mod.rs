@@ -118,6 +118,8 @@ impl<C: SecureChannel> Connection<C> {
     /// Begins a connection on a new link. The channel is made for `setup.direction`.
     #[must_use]
     pub fn new(setup: Setup, channel: C, now: Instant) -> Self {
+        let mut clock = Clamp::default();
+        clock.advance(now);
         let config = setup.config.clone();
         let role = match setup.direction {
             Direction::Outbound => Role::Client,
@@ -138,7 +140,7 @@ impl<C: SecureChannel> Connection<C> {
         let inbound = Inbound::new(&config, channel.is_transparent());
         let key = |n| setup.seed.rng("session", n).next_u64();
         Self {
-            clock: Clamp::default(),
+            clock,
             phase: Phase::Handshake,
             phase_deadline: Some(now.after(config.handshake_deadline)),
             channel,
