@@ -4,6 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_core::address::Address;
@@ -20,28 +21,33 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes allocated and not freed by this thread.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
-fn count() {
+/// Counts an allocation or, with fewer bytes than before, a part of memory that is freed.
+fn count(allocations: usize, bytes: isize) {
     // The harness allocates on other threads, and while this one ends.
-    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + allocations));
+    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
 }
 
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(1, layout.size() as isize);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as isize));
         // SAFETY: `place` came from `System` with this layout.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(1, size as isize - layout.size() as isize);
         // SAFETY: `place` came from `System` with this layout.
         unsafe { System.realloc(place, layout, size) }
     }
@@ -151,9 +157,10 @@ impl Pair {
     fn settle(&mut self) -> (usize, usize) {
         let (mut messages, mut bytes) = (0, 0);
         loop {
-            let moved = self.transfer(0) | self.transfer(1);
+            let mut moved = self.transfer(0) | self.transfer(1);
             for side in 0..2 {
                 let taken = self.take(side);
+                moved |= taken.0 > 0;
                 messages += taken.0;
                 bytes += taken.1;
             }
@@ -174,7 +181,7 @@ impl Pair {
             (0..messages).for_each(|_| self.send(from, payload));
         }
         // Time passes, as it does.
-        self.now = self.now.after(std::time::Duration::from_micros(50));
+        self.now = self.now.after(Duration::from_micros(50));
         let arrived = self.settle();
         assert_eq!(arrived, (2 * messages, 2 * messages * payload.len()));
     }
@@ -256,4 +263,55 @@ fn a_borrowed_stream_allocates_nothing() {
         while pair.sides[0].endpoint.poll_borrowed().is_some() {}
     };
     assert_eq!(allocations(200, 500, one), 0);
+}
+
+/// Sends until the outbox is full although all bytes that can move have moved, while nobody takes
+/// messages at the other end. Gives the payload bytes that were accepted.
+fn stall(pair: &mut Pair, payload: &Bytes) -> usize {
+    let mut accepted = 0;
+    loop {
+        let Side { endpoint, peer, .. } = &mut pair.sides[0];
+        if endpoint.send(pair.now, peer, &pair.protocol, payload.clone()).is_ok() {
+            accepted += payload.len();
+        } else if !(pair.transfer(0) | pair.transfer(1)) {
+            return accepted;
+        }
+    }
+}
+
+#[test]
+fn p6_a_reader_that_stops_pins_no_more_than_the_bounds_say() {
+    let config = Config::default();
+    for len in [10, 128, 4096, 9000, 100_000] {
+        let mut pair = Pair::new();
+        let payload = Bytes::from(vec![7; len]);
+        let before = LIVE.get();
+        let accepted = stall(&mut pair, &payload);
+        let held = usize::try_from(LIVE.get() - before).unwrap();
+        // Outboxes and output at one end; slabs, the inbox and what the windows admit at the
+        // other; and what their queues cost.
+        let bound = 4 * (config.outbox_max + config.output_max)
+            + config.slabs_max * config.slab
+            + 2 * config.inbox_max
+            + config.assembly_max
+            + (config.receive_streams_max << 18)
+            + config.window_growth_max as usize;
+        assert!(held <= bound, "{len}: {held} bytes for {accepted}");
+        // Nothing is lost, and in time everything is free again.
+        let arrived = pair.settle().1;
+        assert_eq!(arrived, accepted);
+        // An idle connection keeps no buffers.
+        for _ in 0..3 {
+            pair.now = pair.now.after(Duration::from_secs(10));
+            for side in &mut pair.sides {
+                side.endpoint.handle_timeout(pair.now);
+                side.batch = Batch::default();
+            }
+            pair.settle();
+        }
+        let left = LIVE.get() - before;
+        // What an endpoint keeps to cut messages from is one batch, however many connections.
+        let batch = if len < 100 { 2 << 20 } else { 0 };
+        assert!(left < (1 << 18) + batch, "{len}: {left} bytes are left");
+    }
 }
