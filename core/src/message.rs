@@ -182,6 +182,13 @@ impl Batch {
         self.peer = Some(peer);
     }
 
+    /// Frees memory that no message in it needs.
+    pub(crate) fn shrink(&mut self) {
+        self.chunks.shrink_to_fit();
+        self.protocols.shrink_to_fit();
+        self.items.shrink_to_fit();
+    }
+
     /// Lists a chunk; the answer is for [`Batch::push`].
     pub(crate) fn chunk(&mut self, chunk: Bytes) -> u32 {
         let index = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);

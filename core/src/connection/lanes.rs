@@ -603,6 +603,17 @@ impl Lanes {
         leftover
     }
 
+    /// Frees buffers that an idle connection does not need.
+    pub(super) fn shrink(&mut self) {
+        if self.outbox.is_empty() {
+            self.outbox.shrink();
+        }
+        self.spare = Vec::new();
+        self.handed.shrink_to_fit();
+        self.pending.shrink_to_fit();
+        self.deadlines.shrink_to_fit();
+    }
+
     // Borrowed streams.
 
     pub(super) fn lend(

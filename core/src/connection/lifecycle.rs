@@ -414,6 +414,7 @@ impl<C: SecureChannel> Connection<C> {
         if !busy {
             self.inbound.shrink();
             self.receiver.shrink();
+            self.lanes.shrink();
             if self.framed.is_empty() && self.sealed.is_empty() {
                 self.framed.shrink();
                 self.sealed = BytesMut::new();

@@ -383,6 +383,11 @@ impl<C: SecureChannel> Connection<C> {
         self.is_closed() && !self.receiver.has_more() && !self.lanes.has_news()
     }
 
+    /// Whether few bytes have moved lately.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.idle_at.is_none()
+    }
+
     /// Whether reading is allowed, as far as no memory is asked for.
     #[must_use]
     pub fn may_read(&self) -> bool {

@@ -662,6 +662,7 @@ impl Receiver {
     pub(super) fn shrink(&mut self) {
         self.buffers.pool.shrink();
         self.stash.shrink();
+        self.inbox.shrink();
     }
 
     /// Checks R1 and the bookkeeping of the queues.

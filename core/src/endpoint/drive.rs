@@ -176,6 +176,9 @@ impl<F: ChannelFactory> Endpoint<F> {
             let Some(slot) = self.slot_mut(id) else { continue };
             slot.armed = None;
             slot.connection.handle_timeout(now);
+            if slot.connection.is_idle() && slot.outbox.is_empty() {
+                slot.outbox.shrink();
+            }
             self.touched.push_back(id);
         }
     }
