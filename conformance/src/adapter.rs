@@ -129,7 +129,7 @@ pub trait Node: Clone + Send + Sync + 'static {
 }
 
 /// A stream to a peer; dropping it gives it back.
-pub trait Stream: Send {
+pub trait Stream: Send + 'static {
     /// Queues a message at once, behind the earlier ones.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ pub trait Stream: Send {
 }
 
 /// What peers send. When it is dropped, messages are dropped as they come.
-pub trait Messages: Send {
+pub trait Messages: Send + 'static {
     /// Takes the next message.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ pub trait Messages: Send {
 }
 
 /// What a node tells.
-pub trait Notifications: Send {
+pub trait Notifications: Send + 'static {
     /// Takes the next notification.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod link;
 mod pair;
 pub mod scenarios;
 
@@ -58,6 +59,14 @@ macro_rules! suite {
             use super::*;
 
             $crate::suite! { @tests $first, $second;
+                calls {
+                    d19_a_receiver_that_panics_leaves_the_node_alone
+                    d40_calls_may_be_made_while_notifications_are_read
+                    calls_are_answered_although_nobody_reads_notifications
+                }
+                crowd {
+                    a_full_node_takes_twenty_and_tells_why_it_refuses_the_others
+                }
                 dial {
                     a_port_where_nobody_listens
                     a_name_that_does_not_exist
@@ -74,6 +83,35 @@ macro_rules! suite {
                     messages_of_all_sizes_cross_both_ways_at_once
                     small_messages_arrive_once_each_while_the_reader_lags
                     what_cannot_be_sent_is_refused_by_type_and_comes_back
+                }
+                loss {
+                    a_link_that_is_reset_is_told_and_made_anew
+                    a_link_that_ends_is_told
+                    what_is_lost_with_a_link_is_counted
+                    a_peer_that_falls_silent_is_given_up
+                    a_peer_that_takes_nothing_for_a_while_loses_what_waited
+                    a_peer_that_stops_after_its_id_is_given_up
+                }
+                pressure {
+                    a_reader_that_stops_fills_the_sender_and_loses_nothing
+                    what_was_not_sent_in_time_is_not_sent
+                    one_who_waits_for_room_goes_on_when_there_is_some
+                    a_stop_wakes_one_who_waits_for_room
+                }
+                stop {
+                    what_was_queued_arrives_and_both_sides_are_told
+                    listeners_go_first
+                    a_stopped_node_says_so_and_leaves_nothing
+                    a_stop_does_not_wait_for_a_peer_for_ever
+                    a_stop_ends_a_dial
+                    d44_a_node_that_nobody_holds_stops
+                    a_node_restarts_on_its_port_at_once
+                }
+                streams {
+                    d28_messages_on_one_stream_arrive_in_order
+                    a_stream_is_full_until_the_peer_reads
+                    a_stream_is_lost_with_its_connection
+                    streams_go_back_and_are_waited_for
                 }
             }
         }

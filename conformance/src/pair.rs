@@ -10,7 +10,7 @@ use headwater_core::contract::Notification;
 use headwater_core::id::{KeyKind, PeerId, ProtocolId};
 use headwater_core::message::Message;
 
-use crate::{Adapter, LONG, Messages, Node, Notifications, Running};
+use crate::{Adapter, LONG, Messages, Node, Notifications, Running, Wait};
 
 /// A port of loopback that the system chooses.
 pub(crate) const ANY_PORT: SocketAddr =
@@ -108,6 +108,18 @@ impl<A: Adapter> Running<A> {
     pub(crate) fn stop(self) {
         assert!(self.node.stop(LONG), "the stop takes too long");
         await_quiet(&self.node);
+    }
+
+    /// Everything that is told before it has stopped.
+    pub(crate) fn last_words(&mut self) -> Vec<Notification> {
+        let mut told = Vec::new();
+        loop {
+            match self.notifications.recv(LONG) {
+                Ok(notification) => told.push(notification),
+                Err(Wait::Ended) => return told,
+                Err(Wait::Over) => panic!("it neither tells nor ends; so far {told:?}"),
+            }
+        }
     }
 }
 

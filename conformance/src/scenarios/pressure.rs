@@ -1,0 +1,135 @@
+//! Back-pressure: who is not read stops sending, loses nothing, and goes on.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_core::error::SendError;
+
+use crate::pair::{Pair, id, payload, test};
+use crate::{Adapter, LONG, Messages, Node, Running};
+
+/// Sends until there is no room for a while; gives how many were taken.
+fn fill(from: &impl Node, message: impl Fn(usize) -> Bytes) -> usize {
+    let mut sent = 0;
+    loop {
+        let payload = message(sent);
+        match from.send_wait(id("one"), &test(), payload.clone(), Duration::from_millis(300)) {
+            Ok(()) => sent += 1,
+            Err(error) => {
+                assert_eq!(error, SendError::Full { payload });
+                return sent;
+            }
+        }
+    }
+}
+
+/// First it is refused, then everything accepted arrives, then there is room again.
+pub fn a_reader_that_stops_fills_the_sender_and_loses_nothing<A: Adapter, B: Adapter>(
+    a: &A,
+    b: &B,
+) {
+    let Pair { mut one, two, .. } = Pair::connect(a, b);
+    let message = |number: usize| Bytes::from((number as u32).to_be_bytes().repeat(250));
+    let sent = fill(&two.node, message);
+    // Outbox, output, both sockets, windows of the streams that there are, inbox.
+    assert!((500..100_000).contains(&sent), "{sent} messages of 1000 bytes");
+    let refused = two.node.send(id("one"), &test(), message(sent));
+    assert_eq!(refused, Err(SendError::Full { payload: message(sent) }));
+
+    let mut seen = vec![false; sent];
+    for _ in 0..sent {
+        let payload = one.message().payload;
+        let number = u32::from_be_bytes(*payload.first_chunk().unwrap()) as usize;
+        assert!(payload == message(number));
+        assert!(!std::mem::replace(&mut seen[number], true), "{number} came twice");
+    }
+    two.node.send_wait(id("one"), &test(), "room again".into(), LONG).unwrap();
+    // Were the refused ones sent after all, they would come first, or with it.
+    assert_eq!(one.message().payload, "room again");
+    assert!(two.node.stop(LONG));
+    assert!(one.messages.recv(Duration::from_millis(50)).is_err());
+    one.stop();
+}
+
+/// Those who give up waiting, many at a time, have sent nothing.
+pub fn what_was_not_sent_in_time_is_not_sent<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let Pair { mut one, two, .. } = Pair::connect(a, b);
+    let mut sent = fill(&two.node, |number| payload(number, 65_536));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let wait = Duration::from_millis(50);
+                let late = Bytes::from_static(b"late");
+                let result = two.node.send_wait(id("one"), &test(), late.clone(), wait);
+                assert_eq!(result, Err(SendError::Full { payload: late }));
+            });
+        }
+    });
+    // One who is patient is not overtaken by those who gave up, nor forgotten with them.
+    std::thread::scope(|scope| {
+        let patient = scope.spawn(|| {
+            two.node.send_wait(id("one"), &test(), payload(sent, 65_536), LONG).unwrap();
+        });
+        let mut seen = vec![false; sent + 1];
+        for _ in 0..=sent {
+            let found = one.message().payload;
+            let number =
+                (0..=sent).find(|number| !seen[*number] && found == payload(*number, 65_536));
+            seen[number.expect("a message that was sent, once")] = true;
+        }
+        patient.join().unwrap();
+    });
+    sent += 1;
+    two.node.send(id("one"), &test(), payload(sent, 10)).unwrap();
+    assert!(one.message().payload == payload(sent, 10));
+    two.stop();
+    assert!(one.messages.recv(Duration::from_millis(50)).is_err());
+    one.stop();
+}
+
+/// And it is not held up longer than it has to be.
+pub fn one_who_waits_for_room_goes_on_when_there_is_some<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let Pair { mut one, two, .. } = Pair::connect(a, b);
+    let sent = fill(&two.node, |number| payload(number, 1 << 20));
+    std::thread::scope(|scope| {
+        let mut waiting: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    two.node.send_wait(id("one"), &test(), payload(0, 1 << 20), LONG).unwrap();
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+        for _ in 0..sent + waiting.len() {
+            assert_eq!(one.message().payload.len(), 1 << 20);
+        }
+        while let Some(waiting) = waiting.pop() {
+            waiting.join().unwrap();
+        }
+    });
+    two.stop();
+    one.stop();
+}
+
+/// With the payload, and long before its time is over.
+pub fn a_stop_wakes_one_who_waits_for_room<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let Pair { one, two, .. } = Pair::connect(a, b);
+    let large = payload(0, 1 << 20);
+    fill(&two.node, |_| large.clone());
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let forever = Duration::from_secs(3600);
+            two.node.send_wait(id("one"), &test(), large.clone(), forever).unwrap_err()
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!waiting.is_finished());
+        // The other one, whose messages nobody reads, stops first.
+        let one: Running<A> = one;
+        one.stop();
+        let error = waiting.join().unwrap();
+        assert!(matches!(error, SendError::NotConnected { .. }), "{error}");
+        assert_eq!(error.into_payload(), large);
+    });
+    two.stop();
+}
