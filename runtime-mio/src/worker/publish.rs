@@ -232,7 +232,8 @@ impl<F: ChannelFactory> Worker<F> {
     }
 
     fn notify(&mut self) {
-        while !self.shared.notices.is_full(NOTICES_MAX) {
+        // Of a node that stops nobody may read any more; what it has left to tell is bounded.
+        while self.stopping || !self.shared.notices.is_full(NOTICES_MAX) {
             let Some(notification) = self.inner.endpoint.poll_notification() else { break };
             self.shared.notices.push(notification);
         }
