@@ -99,31 +99,51 @@ fn one_way(criterion: &mut Criterion) {
     }
 }
 
-fn seconds(subject: &mut dyn Subject, message: &Bytes, count: usize) -> f64 {
-    let start = Instant::now();
+/// Seconds on the wall and seconds of processors that a transfer takes.
+fn seconds(subject: &mut dyn Subject, message: &Bytes, count: usize) -> (f64, f64) {
+    let (start, before) = (Instant::now(), processor_seconds());
     subject.transfer(message, count);
-    start.elapsed().max(Duration::from_nanos(1)).as_secs_f64()
+    let wall = start.elapsed().max(Duration::from_nanos(1)).as_secs_f64();
+    (wall, processor_seconds() - before)
+}
+
+/// What the process has used of processors, user and system, in steps of 10 ms; 0 where the
+/// system does not say.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / 100.0
 }
 
 fn ratios() {
     println!("\nheadwater / hand-written framing, plain TCP, median of {PAIRS} alternating pairs");
-    println!("{:<8} {:>9} {:>7} {:>15} {:>7}", "runtime", "payload", "ratio", "range", "asked");
+    println!("(ns: of all processors, a message, hand-written and then ours)");
+    let head = ["payload", "ratio", "range", "asked", "ns theirs", "ns ours"];
+    println!(
+        "{:<8} {:>9} {:>7} {:>13} {:>7} {:>11} {:>11}",
+        "runtime", head[0], head[1], head[2], head[3], head[4], head[5]
+    );
     for (name, mut ours, mut ceiling) in subjects() {
         for (len, count, asked) in CASES {
             let message = Bytes::from(vec![7_u8; len]);
             ours.transfer(&message, count);
             ceiling.transfer(&message, count);
-            let mut ratios: Vec<f64> = (0..PAIRS)
-                .map(|_| {
-                    let ours = seconds(ours.as_mut(), &message, count);
-                    seconds(ceiling.as_mut(), &message, count) / ours
-                })
-                .collect();
+            let mut ratios = Vec::new();
+            let mut used = [0.0; 2];
+            for _ in 0..PAIRS {
+                let (our_wall, our_used) = seconds(ours.as_mut(), &message, count);
+                let (wall, their_used) = seconds(ceiling.as_mut(), &message, count);
+                ratios.push(wall / our_wall);
+                used = [used[0] + their_used, used[1] + our_used];
+            }
             ratios.sort_by(f64::total_cmp);
-            let [low, .., high] = ratios[..] else { continue };
+            let range = format!("{:.2}..{:.2}", ratios[0], ratios[PAIRS - 1]);
             let median = ratios[PAIRS / 2];
-            let range = format!("{low:.2}..{high:.2}");
-            println!("{name:<8} {len:>9} {median:>7.2} {range:>15} {asked:>7.2}");
+            let [theirs, ours] = used.map(|seconds| seconds * 1e9 / (PAIRS * count) as f64);
+            println!(
+                "{name:<8} {len:>9} {median:>7.2} {range:>13} {asked:>7.2} {theirs:>11.0} {ours:>11.0}"
+            );
         }
     }
 }

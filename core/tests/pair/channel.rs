@@ -129,7 +129,10 @@ fn the_plain_channel_takes_a_bare_end_for_one_that_was_not_announced() {
     world.connect(0, 1);
     world.cut_off(1);
     world.run();
-    assert_eq!(world.told(0).last().unwrap(), "disconnected: cut off: the bytes ended without the peer's close");
+    assert_eq!(
+        world.told(0).last().unwrap(),
+        "disconnected: cut off: the bytes ended without the peer's close"
+    );
 }
 
 #[test]
