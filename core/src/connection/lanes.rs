@@ -27,10 +27,6 @@ use crate::wire::Walk;
 /// How often messages are moved from a stream that the peer reset to another one.
 const ATTEMPTS_MAX: u8 = 3;
 
-/// A batch of small messages is no longer than the least credit of a stream that is borrowed for
-/// it, so that it never waits for credit half way.
-const SMALL_BATCH_MAX: usize = crate::mux::INITIAL_WINDOW as usize / 2;
-
 /// Large messages of one connection that stand on streams at a time.
 const LARGE_MAX: usize = 4;
 
@@ -322,7 +318,9 @@ impl Lanes {
         let deadline = self.outbox_deadline.min(now.after(self.send_deadline));
         if self.outbox.small_messages() > 0 && self.may_place(false) {
             if let Some(stream) = self.borrow(uni, false) {
-                match self.outbox.take_small_within(SMALL_BATCH_MAX) {
+                // What the stream has credit for, so that the batch never waits half way.
+                let credit = uni.credit(stream) as usize;
+                match self.outbox.take_small_within(credit) {
                     Some(batch) => {
                         self.assign(uni, stream, Parcel::from_small(batch.bytes, deadline));
                     }
