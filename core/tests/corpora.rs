@@ -18,6 +18,11 @@ fn replay(target: &str, body: fn(&[u8])) {
 }
 
 #[test]
+fn the_endpoint_corpus_holds() {
+    replay("endpoint", headwater_core::endpoint::fuzz::endpoint);
+}
+
+#[test]
 fn the_framing_corpus_holds() {
     replay("framing", headwater_core::wire::fuzz::framing);
 }

@@ -1,0 +1,108 @@
+//! What the documents say is what the project does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The Rust blocks of the README, each with the file that the text before it names last.
+fn examples() -> Vec<(String, String)> {
+    let readme = read("README.md");
+    let mut parts = readme.split("```");
+    let mut before = parts.next().unwrap().to_owned();
+    let mut found = Vec::new();
+    while let (Some(block), Some(after)) = (parts.next(), parts.next()) {
+        if let Some(code) = block.strip_prefix("rust\n") {
+            let (_, file) = before.rsplit_once("](").expect("a link to the file");
+            found.push((file[..file.find(')').unwrap()].to_owned(), code.to_owned()));
+        }
+        before = after.to_owned();
+    }
+    found
+}
+
+/// Without what is in front of each line.
+fn flush_left(code: &str) -> String {
+    code.lines().map(|line| line.trim_start().to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_readmes_examples_are_the_compiled_ones_and_short() {
+    let examples = examples();
+    let files: Vec<&str> = examples.iter().map(|(file, _)| file.as_str()).collect();
+    assert_eq!(files, ["runtime-tokio/examples/echo.rs", "core/examples/custom_loop.rs"]);
+    for (file, code) in &examples {
+        assert!(flush_left(&read(file)).contains(&flush_left(code)), "{file} is different");
+        assert!(code.lines().count() <= 30, "{file}: longer than 30 lines");
+    }
+    assert_eq!(read(files[0]), examples[0].1, "the first is the whole file");
+}
+
+#[test]
+fn the_readmes_exit_statuses_are_those_of_the_program() {
+    let help = Command::new(env!("CARGO_BIN_EXE_headwater")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, table) = help.split_once("Exit statuses:\n").expect("a table");
+    let told: Vec<String> = table
+        .lines()
+        .map_while(|line| line.trim_start().split_once("  "))
+        .map(|(code, meaning)| format!("| {code} | {meaning} |"))
+        .collect();
+    assert!(told.len() > 10, "{help}");
+    let readme = read("README.md");
+    let written: Vec<&str> = readme
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+        .collect();
+    assert_eq!(written, told);
+}
+
+/// Names of the tests of defects, `d31_refused_stream_is_reset` and so on, in Rust files.
+fn defect_tests(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            defect_tests(&path, found);
+        } else if name.ends_with(".rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.extend(
+                text.lines()
+                    .filter_map(|line| line.split_once("fn d")?.1.split_once('('))
+                    .filter(|(name, _)| name.starts_with(|first: char| first.is_ascii_digit()))
+                    .map(|(name, _)| format!("d{name}")),
+            );
+        }
+    }
+}
+
+fn number(test: &str) -> u32 {
+    let digits: String = test[1..].chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+#[test]
+fn every_defect_with_a_test_is_in_the_architecture_with_one_of_its_tests() {
+    let mut tests = BTreeSet::new();
+    defect_tests(&root(), &mut tests);
+    let architecture = read("ARCHITECTURE.md");
+    let mut listed = BTreeSet::new();
+    for line in architecture.lines().filter(|line| line.starts_with("| D-")) {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let [defect, _, test] = cells[..] else { panic!("{line}") };
+        let test = test.trim_end_matches(" |").trim_matches('`');
+        assert!(tests.contains(test), "no test {test}");
+        assert_eq!(defect, format!("| D-{}", number(test)));
+        listed.insert(number(test));
+    }
+    let tested: BTreeSet<u32> = tests.iter().map(|test| number(test)).collect();
+    assert_eq!(listed, tested);
+}
