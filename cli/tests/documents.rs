@@ -76,9 +76,9 @@ fn defect_tests(folder: &Path, found: &mut BTreeSet<String>) {
             let text = fs::read_to_string(&path).unwrap();
             found.extend(
                 text.lines()
-                    .filter_map(|line| line.split_once("fn d")?.1.split_once('('))
-                    .filter(|(name, _)| name.starts_with(|first: char| first.is_ascii_digit()))
-                    .map(|(name, _)| format!("d{name}")),
+                    .filter_map(|line| line.split_once("fn d")?.1.split(['(', '<']).next())
+                    .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+                    .map(|name| format!("d{name}")),
             );
         }
     }
