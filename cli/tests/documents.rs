@@ -65,6 +65,18 @@ fn the_readmes_exit_statuses_are_those_of_the_program() {
     assert_eq!(written, told);
 }
 
+#[test]
+fn links_of_the_documents_lead_to_files_of_the_project() {
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let text = read(document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            let found = link.contains("://") || root().join(file).exists();
+            assert!(found, "{document}: {link} leads nowhere");
+        }
+    }
+}
+
 /// Names of the tests of defects, `d31_refused_stream_is_reset` and so on, in Rust files.
 fn defect_tests(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
