@@ -117,7 +117,9 @@ impl Listener {
                 news = net.next(takes) => Step::News(news),
             };
             let outcome = match step {
-                Step::News(News::Message { peer, payload }) => self.message(net, peer, payload),
+                Step::News(News::Message { peer, payload }) => {
+                    self.message(net, peer, payload).await
+                }
                 Step::News(News::Gone { peer, reason }) => {
                     let failure = net::gone(&peer, &reason);
                     self.gone(net, peer, failure).await
@@ -129,7 +131,7 @@ impl Listener {
                     Ok(())
                 }
                 Step::Written(Some(Ok(stored))) => {
-                    self.stored(net, stored);
+                    self.stored(net, stored).await;
                     if !self.keep {
                         return Ok(());
                     }
@@ -160,7 +162,7 @@ impl Listener {
         if let Some(serving) = self.serving.take() {
             if broken.tell {
                 let refuse = Part::Refuse(Ending::from(&broken.failure));
-                net.send(&serving.peer, part::encode(serving.transfer, &refuse));
+                net.answer(&serving.peer, part::encode(serving.transfer, &refuse)).await;
             }
             drop(serving.progress);
             serving.sink.abandon().await;
@@ -168,18 +170,18 @@ impl Listener {
         broken.failure
     }
 
-    fn stored(&mut self, net: &Net, stored: Stored) {
+    async fn stored(&mut self, net: &Net, stored: Stored) {
         let Some(serving) = self.serving.take() else { return };
         let sum = stored.sum;
         let sha256 = hex(&sum.sha256);
-        net.send(&serving.peer, part::encode(serving.transfer, &Part::Confirm(sum)));
+        net.answer(&serving.peer, part::encode(serving.transfer, &Part::Confirm(sum))).await;
         serving.progress.finish();
         self.report.event(Event::Done { bytes: sum.bytes, sha256: &sha256 });
         let name = stored.path.map_or_else(String::new, |path| format!(" as {}", path.display()));
         self.report.line(&format!("received {} bytes, sha256 {sha256}{name}", sum.bytes));
     }
 
-    fn message(&mut self, net: &Net, peer: PeerId, payload: Bytes) -> Result<(), Broken> {
+    async fn message(&mut self, net: &Net, peer: PeerId, payload: Bytes) -> Result<(), Broken> {
         let ours = self.serving.as_ref().is_some_and(|serving| serving.peer == peer);
         let (transfer, part) = match part::parse(payload) {
             Ok(parsed) => parsed,
@@ -199,7 +201,7 @@ impl Listener {
                 Ok(())
             }
             (Part::Offer { length, name }, None) => {
-                self.offered(net, peer, transfer, length, &name)
+                self.offered(net, peer, transfer, length, &name).await
             }
             (part, _) => {
                 tracing::debug!(%peer, ?part, "a message of no transfer");
@@ -208,7 +210,7 @@ impl Listener {
         }
     }
 
-    fn offered(
+    async fn offered(
         &mut self,
         net: &Net,
         peer: PeerId,
@@ -220,7 +222,7 @@ impl Listener {
             Ok(sink) => sink,
             Err(failure) => {
                 let refuse = Part::Refuse(Ending::from(&failure));
-                net.send(&peer, part::encode(transfer, &refuse));
+                net.answer(&peer, part::encode(transfer, &refuse)).await;
                 return Err(Broken::there(failure));
             }
         };
@@ -235,7 +237,7 @@ impl Listener {
             heard: Instant::now(),
             progress: Progress::start(self.report, length),
         });
-        net.send(&peer, part::encode(transfer, &Part::Accept));
+        net.answer(&peer, part::encode(transfer, &Part::Accept)).await;
         Ok(())
     }
 
@@ -266,7 +268,7 @@ impl Listener {
         }
         while let Some((from, payload)) = net.last_words().await {
             if from != peer {
-                self.message(net, from, payload)?;
+                self.message(net, from, payload).await?;
             } else if let Ok((_, Part::Cancel(ending))) = part::parse(payload) {
                 return Err(Broken::there(cancelled(&ending)));
             }

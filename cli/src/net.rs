@@ -28,6 +28,9 @@ const SEND_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long what a lost peer sent before it went may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long an answer may wait for room; the peer has little else to read from us.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
 /// How long an orderly end may take, beyond the node's own deadline.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -145,6 +148,16 @@ impl Net {
         }
     }
 
+    /// Sends a small message outside of any order, waiting for room if there is none.
+    pub(crate) async fn answer(&self, peer: &PeerId, payload: Bytes) {
+        let send = self.node.send_wait(peer, &self.protocol, payload);
+        match timeout(ANSWER_DEADLINE, send).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "an answer was not sent"),
+            Err(_) => tracing::debug!(%peer, "an answer was not sent in time"),
+        }
+    }
+
     /// Sends a small message outside of any order, if there is room for it.
     pub(crate) fn send(&self, peer: &PeerId, payload: Bytes) {
         if let Err(error) = self.node.send(peer, &self.protocol, payload) {
@@ -228,17 +241,10 @@ impl Lane {
     }
 }
 
-/// Why a peer that went away in the middle of something did so.
+/// A peer went away in the middle of something without a word. One that was interrupted says so
+/// before it closes.
 pub(crate) fn gone(peer: &PeerId, reason: &CloseReason) -> Failure {
-    match reason {
-        CloseReason::RemoteClosed => {
-            Failure::new(Status::Interrupted, format!("{peer} left before the transfer was over"))
-        }
-        CloseReason::Deadline(_) => {
-            Failure::new(Status::Lost, format!("{peer} does not answer any more: {reason}"))
-        }
-        _ => Failure::new(Status::Lost, format!("the connection to {peer} was lost: {reason}")),
-    }
+    Failure::new(Status::Lost, format!("the connection to {peer} was lost: {reason}"))
 }
 
 fn not_connected(address: &str, error: &headwater_tokio::Error) -> Failure {
@@ -261,18 +267,5 @@ fn dial_status(error: &DialError) -> Status {
         DialError::Refused(Refusal::WrongPeer { .. }) => Status::WrongPeer,
         DialError::Refused(_) => Status::Handshake,
         _ => Status::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_orderly_leave_is_told_from_a_loss() {
-        let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse().unwrap();
-        assert_eq!(gone(&id, &CloseReason::RemoteClosed).status, Status::Interrupted);
-        assert_eq!(gone(&id, &CloseReason::Truncated).status, Status::Lost);
-        assert_eq!(gone(&id, &CloseReason::Io(IoCause::Reset)).status, Status::Lost);
     }
 }

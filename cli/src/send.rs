@@ -80,7 +80,10 @@ async fn transfer(
         }
         Err(Broken::Here(failure)) => {
             let cancel = Part::Cancel(Ending::from(&failure));
-            net.send(&peer, part::encode(transfer, &cancel));
+            tokio::select! {
+                () = net.answer(&peer, part::encode(transfer, &cancel)) => {}
+                _ = signals.second() => {}
+            }
             Err(failure)
         }
         Err(Broken::There(failure)) => Err(failure),
