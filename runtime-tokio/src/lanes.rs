@@ -36,6 +36,18 @@ pub(crate) struct Desk {
     pub(crate) is_closed: bool,
 }
 
+impl Desk {
+    /// The connection has ended: whoever waits hears so, and nothing is left here any more.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        for request in self.requests.drain(..) {
+            let _ = request.send(Err(BorrowError::Closed));
+        }
+        self.filled.clear();
+        self.returned.clear();
+    }
+}
+
 /// One borrowed stream, shared by its holder and the connection's task.
 #[derive(Debug)]
 pub(crate) struct Lane {

@@ -28,6 +28,8 @@ pub(crate) const ORDER: u32 = 1 << 1;
 pub(crate) const INBOX: u32 = 1 << 2;
 /// Something is on the desk for borrowed streams.
 pub(crate) const LANES: u32 = 1 << 3;
+/// The connection has ended, and is not to wait for anybody any longer.
+pub(crate) const HURRY: u32 = 1 << 4;
 
 /// One connection, as seen by every other task.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::wake::Wake;
 const BACKLOG: i32 = 1024;
 
 /// Accepted links that wait for the node's task, over all listeners; beyond that the tasks that
-/// accept wait.
+/// accept wait, each with one in its hands.
 pub(crate) const ACCEPTED_MAX: usize = 16;
 
 /// The wait after a failed accept; doubles while it goes on failing.
@@ -75,18 +75,18 @@ pub(crate) async fn accept(
 ) -> IoCause {
     let mut backoff = BACKOFF_MIN;
     loop {
-        // A slot first: what is not taken from the system's backlog is not ours to drop.
-        let Ok(slot) = accepted.reserve().await else { return IoCause::Other };
         match next(&socket, &gate).await {
             Ok((socket, remote)) => {
                 backoff = BACKOFF_MIN;
-                slot.send(Accepted { listener, socket, remote });
+                let one = Accepted { listener, socket, remote };
+                if accepted.send(one).await.is_err() {
+                    return IoCause::Other;
+                }
             }
             Err(error) if is_of_one_link(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return cause::of(&error),
             Err(_) => {
-                // No descriptors or no memory, as a rule. The slot is for other listeners.
-                drop(slot);
+                // No descriptors or no memory, as a rule: later there may be.
                 tokio::time::sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }

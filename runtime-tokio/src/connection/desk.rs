@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headwater_core::connection::LaneNews;
+use headwater_core::connection::{LaneId, LaneNews};
 use headwater_core::error::{BorrowError, UndeliveredReason};
 use headwater_core::secure::SecureChannel;
 use headwater_core::time::Instant;
@@ -14,25 +14,25 @@ use crate::wake::lock;
 impl<C: SecureChannel> Task<C> {
     /// Takes from the desk what the application has left there.
     pub(super) fn serve_desk(&mut self, now: Instant) {
-        let (filled, returned) = {
-            let mut desk = lock(&self.link.desk);
-            (std::mem::take(&mut desk.filled), std::mem::take(&mut desk.returned))
-        };
-        for id in filled {
+        let mut marked = std::mem::take(&mut self.marked);
+        marked.append(&mut lock(&self.link.desk).filled);
+        for id in marked.drain(..) {
             self.feed_lane(now, id);
         }
-        for id in returned {
+        marked.append(&mut lock(&self.link.desk).returned);
+        for id in marked.drain(..) {
             if let Some(lane) = self.lanes.remove(&id) {
                 let connection = &mut self.connection;
                 lane.swap_outbox(|rest| connection.handle_last_lane_messages(now, id, rest));
                 self.connection.give_back(now, id);
             }
         }
+        self.marked = marked;
         self.lend(now);
     }
 
     /// Hands over what is in the outbox of a lane, if the machine wants it.
-    fn feed_lane(&mut self, now: Instant, id: headwater_core::connection::LaneId) {
+    fn feed_lane(&mut self, now: Instant, id: LaneId) {
         if !self.connection.lane_wants_messages(id) {
             return;
         }
@@ -102,16 +102,6 @@ impl<C: SecureChannel> Task<C> {
             lane.swap_outbox(|rest| connection.handle_last_lane_messages(now, id, rest));
             self.connection.give_back(now, id);
         }
-        self.close_desk();
-    }
-
-    pub(super) fn close_desk(&self) {
-        let mut desk = lock(&self.link.desk);
-        desk.is_closed = true;
-        for request in desk.requests.drain(..) {
-            let _ = request.send(Err(BorrowError::Closed));
-        }
-        desk.filled.clear();
-        desk.returned.clear();
+        lock(&self.link.desk).close();
     }
 }

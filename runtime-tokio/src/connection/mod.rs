@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 
 use headwater_core::connection::{Connection, LaneId};
 use headwater_core::contract::LinkCommand;
+use headwater_core::error::UndeliveredReason;
 use headwater_core::message::Batch;
 use headwater_core::secure::SecureChannel;
 use headwater_core::time::Instant;
@@ -24,7 +25,7 @@ use tokio::net::TcpStream;
 use crate::clock::{Clock, Timer};
 use crate::inbox::give_back;
 use crate::lanes::Lane;
-use crate::link::{INBOX, LANES, Link, ORDER, OUTBOX};
+use crate::link::{HURRY, INBOX, LANES, Link, ORDER, OUTBOX};
 use crate::shared::Shared;
 use crate::wake::lock;
 
@@ -45,7 +46,9 @@ pub(crate) struct Task<C> {
     shared: Arc<Shared>,
     clock: Clock,
     timer: Timer,
+    /// Not known to be empty. Both bits hold for one poll of the task: the socket wakes it.
     readable: bool,
+    /// Not known to be full.
     writable: bool,
     /// The other side has ended its half.
     ended: bool,
@@ -54,9 +57,25 @@ pub(crate) struct Task<C> {
     /// Empty batches, at most three.
     spare: Vec<Batch>,
     lanes: BTreeMap<LaneId, Arc<Lane>>,
+    /// Kept for its memory.
+    marked: Vec<LaneId>,
     /// Bytes written in this round and, until the task looked once more, in the one before.
     written: usize,
     shut: bool,
+}
+
+/// However the task ends, nobody is left waiting for it: a task that broke is told by its node,
+/// and what it had accepted is lost with it.
+impl<C> Drop for Task<C> {
+    fn drop(&mut self) {
+        if !self.shut {
+            self.link.shut(|_| {});
+        }
+        for lane in std::mem::take(&mut self.lanes).into_values() {
+            lane.lose(UndeliveredReason::ConnectionLost);
+        }
+        lock(&self.link.desk).close();
+    }
 }
 
 impl<C: SecureChannel> Task<C> {
@@ -82,6 +101,7 @@ impl<C: SecureChannel> Task<C> {
             outbox_filled: false,
             spare: Vec::new(),
             lanes: BTreeMap::new(),
+            marked: Vec::new(),
             written: 0,
             shut: false,
         }
@@ -90,16 +110,16 @@ impl<C: SecureChannel> Task<C> {
     /// Runs until the connection has ended and its last messages are taken.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-        self.close_desk();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        (self.readable, self.writable) = (!self.ended, true);
         for _ in 0..ROUNDS_MAX {
             self.round(cx);
             if self.is_done() {
                 return Poll::Ready(());
             }
-            if self.finish_link() || self.poll_sources(cx) {
+            if self.finish_link() || self.can_move() {
                 continue;
             }
             if std::mem::take(&mut self.written) >= LOOK_AGAIN_BYTES {
@@ -117,8 +137,8 @@ impl<C: SecureChannel> Task<C> {
     fn round(&mut self, cx: &mut Context<'_>) {
         let now = self.clock.now();
         self.take_signals(now);
-        self.write(now);
-        self.read(now);
+        self.write(cx, now);
+        self.read(cx, now);
         self.publish(now);
         self.lane_news();
         if self.connection.is_closing() && !self.shut {
@@ -148,6 +168,9 @@ impl<C: SecureChannel> Task<C> {
         }
         if signals & INBOX != 0 {
             self.take_credit(now);
+        }
+        if signals & HURRY != 0 {
+            self.connection.hurry(now);
         }
         self.feed(now);
     }

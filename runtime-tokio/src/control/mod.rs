@@ -1,32 +1,45 @@
 //! The task of the node: its machine, and every task that belongs to it.
+//!
+//! The task goes round while there is anything to do: reports of connections, calls, accepted
+//! links and ended tasks in, then everything that the machine says out. It never waits for any of
+//! them, so they may wait for it.
+//!
+//! Bounds: a round takes [`CALLS_MAX`] calls; what is kept is one entry for each listener, dial
+//! and link of the machine, and for `pending_max` connections that have ended.
 
+mod answers;
+mod outcome;
+mod publish;
 mod spawn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use headwater_core::contract::{Command, DialId, Event, ListenerId, Notification};
+use headwater_core::contract::{DialId, ListenerId};
+use headwater_core::error::ApplicationError;
 use headwater_core::id::{ConnectionId, PeerId};
 use headwater_core::node::Node as Core;
 use headwater_core::secure::ChannelFactory;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use crate::call::{Call, Change};
+use crate::call::{CALLS_MAX, Call};
 use crate::clock::{Clock, Timer};
-use crate::dial;
 use crate::error::{Error, ListenError};
-use crate::link::Link;
+use crate::link::{HURRY, Link};
 use crate::listen::{ACCEPTED_MAX, Accepted, Gate};
-use crate::routes::Route;
 use crate::shared::Shared;
 use spawn::{Ended, Kind};
 
 type ListenAnswer = oneshot::Sender<Result<SocketAddr, ListenError>>;
 type DialAnswer = oneshot::Sender<Result<PeerId, Error>>;
+type Changed = Result<(), ApplicationError>;
+
+/// Rounds without a pause, after which other tasks of the thread have their turn.
+const ROUNDS_MAX: usize = 32;
 
 /// Everything that the node's task owns.
 pub(crate) struct Control<F> {
@@ -35,15 +48,20 @@ pub(crate) struct Control<F> {
     clock: Clock,
     timer: Timer,
     shared: Arc<Shared>,
-    /// `None` once every handle is gone, or the node was told to stop.
     calls: mpsc::Receiver<Call>,
+    /// Not every handle is gone.
     calls_open: bool,
+    /// Answers that are given once connections have their orders.
+    changed: Vec<(oneshot::Sender<Changed>, Changed)>,
     accepted: mpsc::Receiver<Accepted>,
     accepts: mpsc::Sender<Accepted>,
     tasks: JoinSet<Ended>,
     /// What each task is for, in case it does not come to its end.
     kinds: BTreeMap<Id, (Kind, AbortHandle)>,
     links: BTreeMap<ConnectionId, Arc<Link>>,
+    /// Connections that have ended and whose tasks wait for the peer's end or for the
+    /// application, the oldest first; at most `pending_max`.
+    ending: VecDeque<Arc<Link>>,
     listeners: BTreeMap<ListenerId, (AbortHandle, Arc<Gate>)>,
     dials: BTreeMap<ConnectionId, AbortHandle>,
     listen_answers: BTreeMap<ListenerId, ListenAnswer>,
@@ -74,11 +92,13 @@ where
             shared,
             calls,
             calls_open: true,
+            changed: Vec::new(),
             accepted,
             accepts,
             tasks: JoinSet::new(),
             kinds: BTreeMap::new(),
             links: BTreeMap::new(),
+            ending: VecDeque::new(),
             listeners: BTreeMap::new(),
             dials: BTreeMap::new(),
             listen_answers: BTreeMap::new(),
@@ -92,12 +112,10 @@ where
     /// Runs until the node has stopped and every task of it has ended.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-        self.calls.close();
-        self.shared.close();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for _ in 0..ROUNDS_MAX {
             self.shared.wake.take();
             let mut moved = self.take_reports();
             moved |= self.take_calls(cx);
@@ -116,6 +134,8 @@ where
                 return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn take_reports(&mut self) -> bool {
@@ -129,16 +149,30 @@ where
             let is_final = report.is_final();
             self.core.handle_report(self.clock.now(), id, report);
             if is_final {
-                self.links.remove(&id);
+                self.links.remove(&id).into_iter().for_each(|link| self.see_off(link));
             }
         }
         self.reporting = reporting;
         any
     }
 
+    /// A connection has ended: its other side is heard out, and the application may still take
+    /// what it received, as long as there are not too many of that kind.
+    fn see_off(&mut self, link: Arc<Link>) {
+        self.ending.push_back(link);
+        while self.ending.len() > self.core.config().pending_max {
+            if let Some(oldest) = self.ending.pop_front() {
+                oldest.wake.set(HURRY);
+            }
+        }
+    }
+
     fn take_calls(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
-        while self.calls_open {
+        for _ in 0..CALLS_MAX {
+            if !self.calls_open {
+                break;
+            }
             match self.calls.poll_recv(cx) {
                 Poll::Pending => break,
                 Poll::Ready(None) => {
@@ -150,37 +184,6 @@ where
             any = true;
         }
         any
-    }
-
-    fn on_call(&mut self, call: Call) {
-        let now = self.clock.now();
-        match call {
-            Call::Listen { address, answer } => match self.core.listen(now, address) {
-                Ok(listener) => {
-                    self.listen_answers.insert(listener, answer);
-                }
-                Err(error) => {
-                    let _ = answer.send(Err(error.into()));
-                }
-            },
-            Call::Dial { address, answer } => match self.core.dial(now, address) {
-                Ok(dial) => {
-                    self.dial_answers.insert(dial, answer);
-                }
-                Err(error) => {
-                    let _ = answer.send(Err(error.into()));
-                }
-            },
-            Call::Change { change, answer } => {
-                let done = match change {
-                    Change::Disconnect(peer) => self.core.disconnect(now, peer),
-                    Change::Register(protocol) => self.core.register(now, protocol),
-                    Change::Unregister(protocol) => self.core.unregister(now, &protocol),
-                };
-                let _ = answer.send(done);
-            }
-            Call::Stop => self.stop(),
-        }
     }
 
     fn stop(&mut self) {
@@ -208,189 +211,16 @@ where
         any
     }
 
-    fn take_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut any = false;
-        while let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) {
-            any = true;
-            match ended {
-                Ok((id, ended)) => {
-                    self.kinds.remove(&id);
-                    self.on_ended(ended);
-                }
-                Err(error) => {
-                    let kind = self.kinds.remove(&error.id()).map(|(kind, _)| kind);
-                    // A listener that was closed, a dial that was given up: nothing is lost.
-                    if let (Some(kind), true) = (kind, error.is_panic()) {
-                        self.on_broken(kind);
-                    }
-                }
-            }
-        }
-        any
-    }
-
-    fn on_ended(&mut self, ended: Ended) {
-        let now = self.clock.now();
-        match ended {
-            Ended::Connection(id) => {
-                // Its last report may be on its way still.
-                self.take_reports();
-                if self.links.remove(&id).is_some() {
-                    self.core.handle_vanished(now, id);
-                }
-            }
-            Ended::Listener(listener, cause) => {
-                self.listeners.remove(&listener);
-                self.core.handle_event(now, Event::ListenFailed { listener, cause });
-            }
-            Ended::Dial(connection, made) => {
-                self.dials.remove(&connection);
-                match made {
-                    Ok((socket, local)) => {
-                        if let Ok(setup) = self.core.handle_dialed(now, connection, local) {
-                            self.spawn_connection(setup, socket);
-                        }
-                    }
-                    Err(cause) => {
-                        self.core.handle_event(now, Event::DialFailed { connection, cause });
-                    }
-                }
-            }
-            Ended::Resolve(query, found) => {
-                let event = match found {
-                    Ok(addresses) => Event::Resolved { query, addresses },
-                    Err(cause) => Event::ResolveFailed { query, cause },
-                };
-                self.core.handle_event(now, event);
-            }
-        }
-    }
-
-    /// Carries out and hands on everything that the machine has; whether there was something.
-    fn drain(&mut self) -> bool {
-        let mut any = self.commands();
-        while let Some((id, order)) = self.core.poll_order() {
-            if let Some(link) = self.links.get(&id) {
-                link.leave_order(order);
-            }
-            any = true;
-        }
-        // Before the answers: whoever hears of a peer can send to it.
-        while let Some(peer) = self.core.poll_route() {
-            self.publish_route(peer);
-            any = true;
-        }
-        while let Some(answer) = self.core.poll_answer() {
-            self.answer(answer);
-            any = true;
-        }
-        // At the end nothing is held back, or the end would wait for the application.
-        while self.shared.news.has_room() || (self.stopping && self.tasks.is_empty()) {
-            let Some(notification) = self.core.poll_notification() else { break };
-            self.shared.news.put(notification);
-            any = true;
-        }
-        any
-    }
-
-    fn commands(&mut self) -> bool {
-        let mut any = false;
-        while let Some(command) = self.core.poll_command() {
-            any = true;
-            match command {
-                Command::Listen { listener, address } => self.listen(listener, address),
-                Command::StopListening { listener } => {
-                    if let Some((task, _)) = self.listeners.remove(&listener) {
-                        task.abort();
-                    }
-                }
-                Command::Resolve { query, name, port, family } => {
-                    let resolve = async move {
-                        Ended::Resolve(query, dial::resolve(&name, port, family).await)
-                    };
-                    self.spawn(Kind::Resolve(query), resolve);
-                }
-                Command::Dial { connection, remote } => {
-                    let dial = async move { Ended::Dial(connection, dial::connect(remote).await) };
-                    let task = self.spawn(Kind::Dial(connection), dial);
-                    self.dials.insert(connection, task);
-                }
-                Command::CancelDial { connection } => {
-                    if let Some(task) = self.dials.remove(&connection) {
-                        task.abort();
-                    }
-                }
-                Command::PauseAccept => self.pause(true),
-                Command::ResumeAccept => self.pause(false),
-                _ => {}
-            }
-        }
-        any
-    }
-
-    fn pause(&mut self, paused: bool) {
-        self.paused = paused;
-        for (_, gate) in self.listeners.values() {
-            gate.set(paused);
-        }
-    }
-
-    fn publish_route(&self, peer: PeerId) {
-        let route = self.core.route(&peer).map(|route| {
-            let entries = route.entries().iter();
-            let links = entries.filter_map(|entry| self.links.get(&entry.connection).cloned());
-            Route::new(route.protocols().clone(), links.collect())
-        });
-        self.shared.routes.set(peer, route);
-    }
-
-    fn answer(&mut self, answer: Notification) {
-        match answer {
-            Notification::Listening { listener, local } => {
-                if let Some(answer) = self.listen_answers.remove(&listener) {
-                    let _ = answer.send(Ok(local));
-                }
-            }
-            Notification::ListenFailed { listener, cause, .. } => {
-                match self.listen_answers.remove(&listener) {
-                    Some(answer) => {
-                        let _ = answer.send(Err(ListenError::Bind(cause)));
-                    }
-                    // It had listened and broke: nobody waits for that.
-                    None => self.shared.news.put(answer),
-                }
-            }
-            Notification::Dialed { dial, peer } => {
-                if let Some(answer) = self.dial_answers.remove(&dial) {
-                    let _ = answer.send(Ok(peer));
-                }
-            }
-            Notification::DialFailed { dial, error, .. } => {
-                if let Some(answer) = self.dial_answers.remove(&dial) {
-                    let _ = answer.send(Err(Error::Dial(error)));
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn is_over(&self) -> bool {
         self.core.is_stopped() && self.tasks.is_empty()
     }
+}
 
-    /// A task did not come to its end.
-    fn on_broken(&mut self, kind: Kind) {
-        use headwater_core::contract::IoCause::Other;
-        let now = self.clock.now();
-        match kind {
-            Kind::Connection(id) => {
-                self.links.remove(&id);
-                self.core.handle_vanished(now, id);
-            }
-            Kind::Listener(listener) => self.on_ended(Ended::Listener(listener, Other)),
-            Kind::Dial(connection) => self.on_ended(Ended::Dial(connection, Err(Other))),
-            Kind::Resolve(query) => self.on_ended(Ended::Resolve(query, Err(Other))),
-        }
+/// However the task ends, nobody is left waiting for it.
+impl<F> Drop for Control<F> {
+    fn drop(&mut self) {
+        self.calls.close();
+        self.shared.close();
     }
 }
 
