@@ -36,6 +36,13 @@ pub(crate) fn payload(number: usize, len: usize) -> Bytes {
     bytes.into()
 }
 
+/// A configuration that leaves a close so much time that nothing here may wait for its end.
+pub(crate) fn patient() -> Config {
+    let mut config = Config::default();
+    config.close_deadline = 2 * LONG;
+    config
+}
+
 /// Starts a node that takes messages of [`test`].
 pub(crate) fn start<A: Adapter>(adapter: &A, name: &str, config: Config) -> Running<A> {
     let running = adapter.start(id(name), config);
@@ -55,7 +62,7 @@ pub(crate) struct Pair<A: Adapter, B: Adapter> {
 
 impl<A: Adapter, B: Adapter> Pair<A, B> {
     pub(crate) fn connect(a: &A, b: &B) -> Self {
-        let (one, two) = (start(a, "one", Config::default()), start(b, "two", Config::default()));
+        let (one, two) = (start(a, "one", patient()), start(b, "two", patient()));
         Self::connect_these(one, two, Address::from)
     }
 

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use headwater_core::address::Address;
-use headwater_core::config::Config;
 use headwater_core::contract::Notification;
 use headwater_core::error::Refusal;
 use headwater_core::id::PeerId;
 
-use crate::pair::{ANY_PORT, id, start, test};
+use crate::pair::{ANY_PORT, id, patient, start, test};
 use crate::{Adapter, CallError, LONG, Node, Running};
 
 const DIALERS: usize = 50;
@@ -20,13 +19,13 @@ pub fn a_full_node_takes_twenty_and_tells_why_it_refuses_the_others<A: Adapter, 
     a: &A,
     b: &B,
 ) {
-    let mut config = Config::default();
+    let mut config = patient();
     config.peers_max = TAKEN;
     let mut one = start(a, "one", config);
     let local = one.node.listen(ANY_PORT).unwrap();
     let name = |number: usize| format!("dialer {number}");
     let dialers: Vec<Running<B>> =
-        (0..DIALERS).map(|number| start(b, &name(number), Config::default())).collect();
+        (0..DIALERS).map(|number| start(b, &name(number), patient())).collect();
     let connected = Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
         for dialer in &dialers {

@@ -9,7 +9,7 @@ use headwater_core::config::Config;
 use headwater_core::contract::{Direction, IoCause, Notification, TimerKind};
 use headwater_core::error::{ApplicationError, CloseReason, DialError, Refusal};
 
-use crate::pair::{ANY_PORT, Pair, id, start, test};
+use crate::pair::{ANY_PORT, Pair, id, patient, start, test};
 use crate::{Adapter, CallError, ListenError, Node};
 
 fn dial_error<A: Adapter>(adapter: &A, config: Config, address: Address) -> DialError {
@@ -25,7 +25,7 @@ fn dial_error<A: Adapter>(adapter: &A, config: Config, address: Address) -> Dial
 /// A refused connection is told as such.
 pub fn a_port_where_nobody_listens<A: Adapter, B: Adapter>(a: &A, _: &B) {
     let free = TcpListener::bind(ANY_PORT).unwrap().local_addr().unwrap();
-    let error = dial_error(a, Config::default(), Address::from(free));
+    let error = dial_error(a, patient(), Address::from(free));
     assert_eq!(error, DialError::Link(IoCause::Refused));
 }
 
@@ -33,13 +33,13 @@ pub fn a_port_where_nobody_listens<A: Adapter, B: Adapter>(a: &A, _: &B) {
 pub fn a_name_that_does_not_exist<A: Adapter, B: Adapter>(a: &A, _: &B) {
     // RFC 6761: never a name.
     let address = "/dns/nowhere.invalid/tcp/7001".parse().unwrap();
-    let error = dial_error(a, Config::default(), address);
+    let error = dial_error(a, patient(), address);
     assert!(matches!(error, DialError::Resolve(_)), "{error:?}");
 }
 
 /// A name is resolved; a peer that is connected already is found at once.
 pub fn a_name_that_leads_to_a_peer<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let (one, two) = (start(a, "one", Config::default()), start(b, "two", Config::default()));
+    let (one, two) = (start(a, "one", patient()), start(b, "two", patient()));
     let Pair { mut one, two, local } = Pair::connect_these(one, two, |local| {
         format!("/dns4/localhost/tcp/{}", local.port()).parse().unwrap()
     });
@@ -52,9 +52,9 @@ pub fn a_name_that_leads_to_a_peer<A: Adapter, B: Adapter>(a: &A, b: &B) {
 
 /// The dialer is told whom it found.
 pub fn another_peer_than_the_one_that_was_dialled<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let one = start(b, "one", Config::default());
+    let one = start(b, "one", patient());
     let local = one.node.listen(ANY_PORT).unwrap();
-    let error = dial_error(a, Config::default(), Address::from(local).with_peer(id("else")));
+    let error = dial_error(a, patient(), Address::from(local).with_peer(id("else")));
     let (expected, actual) = (id("else"), id("one"));
     assert_eq!(error, DialError::Refused(Refusal::WrongPeer { expected, actual }));
     one.stop();
@@ -62,7 +62,7 @@ pub fn another_peer_than_the_one_that_was_dialled<A: Adapter, B: Adapter>(a: &A,
 
 /// By name it is not even dialled; by address it is found out.
 pub fn ones_own_id<A: Adapter, B: Adapter>(a: &A, _: &B) {
-    let node = start(a, "one", Config::default());
+    let node = start(a, "one", patient());
     let local = node.node.listen(ANY_PORT).unwrap();
     let own = node.node.dial(Address::from(local).with_peer(id("one")));
     assert_eq!(own, Err(CallError::Call(ApplicationError::OwnId)));
@@ -75,7 +75,7 @@ pub fn ones_own_id<A: Adapter, B: Adapter>(a: &A, _: &B) {
 /// The deadline of the handshake ends it, and the socket is closed.
 pub fn d22_a_listener_that_says_nothing<A: Adapter, B: Adapter>(a: &A, _: &B) {
     let silent = TcpListener::bind(ANY_PORT).unwrap();
-    let mut config = Config::default();
+    let mut config = patient();
     config.handshake_deadline = Duration::from_millis(200);
     let error = dial_error(a, config, Address::from(silent.local_addr().unwrap()));
     let reason = CloseReason::Deadline(TimerKind::Handshake);
@@ -96,7 +96,7 @@ pub fn a_peer_that_answers_nonsense<A: Adapter, B: Adapter>(a: &A, _: &B) {
         link.write_all(&[b'!'; 64]).unwrap();
         let _ = link.read_to_end(&mut Vec::new());
     });
-    let error = dial_error(a, Config::default(), address);
+    let error = dial_error(a, patient(), address);
     let DialError::Refused(Refusal::Closed(reason)) = error else { panic!("{error:?}") };
     assert!(matches!(*reason, CloseReason::Channel(_)), "{reason:?}");
     thread.join().unwrap();
@@ -112,7 +112,7 @@ where
     // The dial leads to a peer that is connected, though not by the link that it made.
     assert_eq!(two.node.dial(Address::from(local)), Ok(id("one")));
     // With the same id, but without the connection: the one that listens refuses.
-    let stranger = start(b, "two", Config::default());
+    let stranger = start(b, "two", patient());
     assert!(matches!(stranger.node.dial(Address::from(local)), Err(CallError::Dial(_))));
     stranger.stop();
     for _ in 0..2 {
@@ -133,7 +133,7 @@ where
 
 /// Nobody's port is shared: neither a node's, nor anybody else's.
 pub fn d67_a_port_in_use<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let (one, two) = (start(a, "one", Config::default()), start(b, "two", Config::default()));
+    let (one, two) = (start(a, "one", patient()), start(b, "two", patient()));
     let local = one.node.listen(ANY_PORT).unwrap();
     let in_use = Err(ListenError::Bind(IoCause::AddressInUse));
     assert_eq!(two.node.listen(local), in_use);

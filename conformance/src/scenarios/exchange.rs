@@ -10,13 +10,12 @@ use headwater_core::contract::Notification;
 use headwater_core::error::{ApplicationError, BorrowError, CloseReason, SendError};
 use headwater_core::id::{PeerId, ProtocolId};
 
-use crate::pair::{ANY_PORT, Pair, id, is_disconnected, payload, start, test};
+use crate::pair::{ANY_PORT, Pair, id, is_disconnected, patient, payload, start, test};
 use crate::{Adapter, CallError, LONG, Messages, Node, Running};
 
 /// Each change of a peer is told once, in order, and is true for calls when it is told.
 pub fn protocols_and_peers_are_told_in_order<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let (mut one, mut two) =
-        (start(a, "one", Config::default()), start(b, "two", Config::default()));
+    let (mut one, mut two) = (start(a, "one", patient()), start(b, "two", patient()));
     let late = ProtocolId::new("/late/1").unwrap();
     let local = one.node.listen(ANY_PORT).unwrap();
     assert_eq!(two.node.dial(Address::from(local)), Ok(id("one")));

@@ -10,12 +10,12 @@ use headwater_core::contract::{IoCause, Notification, TimerKind};
 use headwater_core::error::{CloseReason, DialError, Refusal, SendError, UndeliveredReason};
 
 use crate::link::{Cut, Relay};
-use crate::pair::{ANY_PORT, Pair, id, is_disconnected, payload, start, test, until};
+use crate::pair::{ANY_PORT, Pair, id, is_disconnected, patient, payload, start, test, until};
 use crate::{Adapter, CallError, LONG, Messages, Node, Stream, Wait};
 
 /// Two nodes, of which `two` has dialled `one` through a relay.
 fn through_relay<A: Adapter, B: Adapter>(a: &A, b: &B, config: Config) -> (Pair<A, B>, Relay) {
-    let (one, two) = (start(a, "one", Config::default()), start(b, "two", config));
+    let (one, two) = (start(a, "one", patient()), start(b, "two", config));
     let mut relay = None;
     let pair = Pair::connect_these(one, two, |local| {
         Address::from(relay.insert(Relay::start(local)).local())
@@ -30,7 +30,7 @@ fn reason_of(told: &[Notification]) -> &CloseReason {
 
 /// Both sides are told, protocols first, and may connect again.
 pub fn a_link_that_is_reset_is_told_and_made_anew<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let (Pair { mut one, mut two, local }, relay) = through_relay(a, b, Config::default());
+    let (Pair { mut one, mut two, local }, relay) = through_relay(a, b, patient());
     let address = Address::from(relay.local());
     for round in 0..3 {
         relay.cut(Cut::Reset);
@@ -57,7 +57,7 @@ pub fn a_link_that_is_reset_is_told_and_made_anew<A: Adapter, B: Adapter>(a: &A,
 
 /// Without a peer's close before it, that is how one dies.
 pub fn a_link_that_ends_is_told<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let (Pair { mut one, mut two, .. }, relay) = through_relay(a, b, Config::default());
+    let (Pair { mut one, mut two, .. }, relay) = through_relay(a, b, patient());
     relay.cut(Cut::End);
     for told in [two.told_until(is_disconnected), one.told_until(is_disconnected)] {
         assert_eq!(*reason_of(&told), CloseReason::Truncated);
@@ -78,7 +78,7 @@ pub fn a_link_that_ends_is_told<A: Adapter, B: Adapter>(a: &A, b: &B) {
 /// nothing of it arrives all the same.
 pub fn what_is_lost_with_a_link_is_counted<A: Adapter, B: Adapter>(a: &A, b: &B) {
     const LEN: usize = 50_000;
-    let (Pair { mut one, mut two, .. }, relay) = through_relay(a, b, Config::default());
+    let (Pair { mut one, mut two, .. }, relay) = through_relay(a, b, patient());
     relay.hold();
     let mut stream = two.node.borrow(id("one"), &test(), LONG).unwrap();
     let mut accepted = 0;
@@ -129,7 +129,7 @@ pub fn what_is_lost_with_a_link_is_counted<A: Adapter, B: Adapter>(a: &A, b: &B)
 
 /// Half-open: the other end is gone and nobody says so.
 pub fn a_peer_that_falls_silent_is_given_up<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let mut config = Config::default();
+    let mut config = patient();
     config.keep_alive = Duration::from_millis(200);
     config.pong_deadline = Duration::from_millis(200);
     let (Pair { one, mut two, .. }, relay) = through_relay(a, b, config);
@@ -146,7 +146,7 @@ pub fn a_peer_that_takes_nothing_for_a_while_loses_what_waited<A: Adapter, B: Ad
     a: &A,
     b: &B,
 ) {
-    let mut config = Config::default();
+    let mut config = patient();
     config.send_deadline = Duration::from_millis(300);
     let (Pair { mut one, mut two, .. }, relay) = through_relay(a, b, config);
     relay.hold_up();
@@ -186,7 +186,7 @@ pub fn a_peer_that_takes_nothing_for_a_while_loses_what_waited<A: Adapter, B: Ad
 
 /// It proves its identity and says nothing more: as a listener, and as a dialer.
 pub fn a_peer_that_stops_after_its_id_is_given_up<A: Adapter, B: Adapter>(a: &A, _: &B) {
-    let mut config = Config::default();
+    let mut config = patient();
     config.exchange_deadline = Duration::from_millis(300);
     let mut node = start(a, "one", config);
     let reason = CloseReason::Deadline(TimerKind::Exchange);

@@ -4,12 +4,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use headwater_core::address::Address;
-use headwater_core::config::Config;
 use headwater_core::contract::Notification;
 use headwater_core::error::{CloseReason, DialError, Refusal, SendError};
 
 use crate::link::Relay;
-use crate::pair::{ANY_PORT, Pair, await_quiet, id, is_disconnected, payload, start, test, until};
+use crate::pair::{
+    ANY_PORT, Pair, await_quiet, id, is_disconnected, patient, payload, start, test, until,
+};
 use crate::{Adapter, CallError, LONG, ListenError, Messages, Node, Running, Wait};
 
 /// Small and large ones; then the peer is told that it was a close, and nothing was lost.
@@ -48,9 +49,7 @@ fn refuses(local: SocketAddr) -> bool {
 
 /// While a connection still waits for its peer, nobody new is let in.
 pub fn listeners_go_first<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let mut config = Config::default();
-    config.close_deadline = 2 * LONG;
-    let (one, two) = (start(a, "one", config), start(b, "two", Config::default()));
+    let (one, two) = (start(a, "one", patient()), start(b, "two", patient()));
     let mut relay = None;
     let Pair { one, mut two, local } = Pair::connect_these(one, two, |local| {
         Address::from(relay.insert(Relay::start(local)).local())
@@ -107,9 +106,9 @@ pub fn a_stopped_node_says_so_and_leaves_nothing<A: Adapter, B: Adapter>(a: &A, 
 
 /// The deadline of the close ends it, and what was not delivered is counted.
 pub fn a_stop_does_not_wait_for_a_peer_for_ever<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let mut config = Config::default();
+    let mut config = patient();
     config.close_deadline = Duration::from_millis(500);
-    let (one, two) = (start(a, "one", Config::default()), start(b, "two", config));
+    let (one, two) = (start(a, "one", patient()), start(b, "two", config));
     let mut relay = None;
     let Pair { one, mut two, .. } = Pair::connect_these(one, two, |local| {
         Address::from(relay.insert(Relay::start(local)).local())
@@ -132,7 +131,7 @@ pub fn a_stop_does_not_wait_for_a_peer_for_ever<A: Adapter, B: Adapter>(a: &A, b
 pub fn a_stop_ends_a_dial<A: Adapter, B: Adapter>(a: &A, _: &B) {
     let silent = TcpListener::bind(ANY_PORT).unwrap();
     let address = Address::from(silent.local_addr().unwrap());
-    let mut config = Config::default();
+    let mut config = patient();
     config.handshake_deadline = 2 * LONG;
     config.dial_deadline = 2 * LONG;
     let node = start(a, "one", config);
@@ -171,7 +170,7 @@ pub fn a_node_restarts_on_its_port_at_once<A: Adapter, B: Adapter>(a: &A, b: &B)
     for _ in 0..3 {
         last.stop();
         two.told(is_disconnected);
-        let mut next = start(a, "one", Config::default());
+        let mut next = start(a, "one", patient());
         assert_eq!(next.node.listen(local), Ok(local));
         assert_eq!(two.node.dial(Address::from(local)), Ok(id("one")));
         two.node.send_wait(id("one"), &test(), "again".into(), LONG).unwrap();

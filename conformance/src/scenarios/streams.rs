@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use headwater_core::config::Config;
 use headwater_core::error::{BorrowError, SendError};
 
-use crate::pair::{Pair, id, is_disconnected, payload, start, test};
+use crate::pair::{Pair, id, is_disconnected, patient, payload, start, test};
 use crate::{Adapter, LONG, Node, Stream};
 
 /// Small ones, some of which share a frame, and large ones that could overtake them.
@@ -83,10 +82,10 @@ pub fn a_stream_is_lost_with_its_connection<A: Adapter, B: Adapter>(a: &A, b: &B
 
 /// As many as there may be, and no more.
 pub fn streams_go_back_and_are_waited_for<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    let mut config = Config::default();
+    let mut config = patient();
     config.send_streams_initial = 2;
     config.send_streams_max = 6;
-    let (one, two) = (start(a, "one", Config::default()), start(b, "two", config));
+    let (one, two) = (start(a, "one", patient()), start(b, "two", config));
     let Pair { mut one, two, .. } = Pair::connect_these(one, two, Into::into);
     let borrow = |wait| two.node.borrow(id("one"), &test(), wait);
     for round in 0..30 {
