@@ -28,7 +28,10 @@ use crate::signal::Signal;
 
 mod calls;
 mod commands;
+mod links;
 mod service;
+
+use links::Links;
 
 /// Readiness events taken from the system at a time.
 const EVENTS_MAX: usize = 256;
@@ -37,8 +40,8 @@ const UNASKED_MAX: u8 = 3;
 
 const WAKE: Token = Token(usize::MAX);
 
-fn link_token(connection: ConnectionId) -> Token {
-    Token((connection.index as usize) << 1)
+fn link_token(place: u32) -> Token {
+    Token((place as usize) << 1)
 }
 
 fn listener_token(listener: ListenerId) -> Token {
@@ -79,16 +82,13 @@ pub struct EventLoop<F: ChannelFactory> {
     poll: Poll,
     events: Events,
     signal: Arc<Signal>,
-    /// By the index of their connection.
-    links: Vec<Option<Link>>,
-    /// Links there are.
-    open: usize,
+    links: Links,
     listeners: BTreeMap<ListenerId, Listener>,
     accept_paused: bool,
     /// Whose turn to accept it was last.
     last_accepted: ListenerId,
     resolver: Resolver,
-    /// Indices of links that have something to do.
+    /// Places of links that have something to do.
     work: VecDeque<u32>,
     unasked: u8,
     pub(crate) journal: Option<Journal>,
@@ -115,8 +115,7 @@ impl<F: ChannelFactory> EventLoop<F> {
             events: Events::with_capacity(EVENTS_MAX),
             resolver: Resolver::new(Arc::clone(&signal)),
             signal,
-            links: Vec::new(),
-            open: 0,
+            links: Links::default(),
             listeners: BTreeMap::new(),
             accept_paused: false,
             last_accepted: ListenerId(0),
@@ -176,7 +175,7 @@ impl<F: ChannelFactory> EventLoop<F> {
 
     /// Whether there is anything that a further turn could do.
     fn is_alive(&self) -> bool {
-        !self.endpoint.is_stopped() || self.open > 0
+        !self.endpoint.is_stopped() || self.links.len() > 0
     }
 
     /// Sleeps in the system's poll, and notes what it says.
@@ -202,7 +201,7 @@ impl<F: ChannelFactory> EventLoop<F> {
                 if let Some(listener) = self.listeners.get_mut(&listener) {
                     listener.set_ready();
                 }
-            } else if let Some(Some(link)) = self.links.get_mut(token >> 1) {
+            } else if let Some(link) = self.links.at((token >> 1) as u32) {
                 link.set_ready(event);
                 enqueue(&mut self.work, link);
             }
@@ -222,8 +221,8 @@ impl<F: ChannelFactory> EventLoop<F> {
         self.accept();
         // A link that is still ready after its turn goes to the end: its place is in the next one.
         for _ in 0..self.work.len() {
-            let Some(index) = self.work.pop_front() else { break };
-            self.serve(index);
+            let Some(place) = self.work.pop_front() else { break };
+            self.serve(place);
         }
     }
 
@@ -231,30 +230,11 @@ impl<F: ChannelFactory> EventLoop<F> {
         self.listeners.iter().filter(|_| !self.accept_paused)
     }
 
-    fn link_mut(&mut self, connection: ConnectionId) -> Option<&mut Link> {
-        let link = self.links.get_mut(connection.index as usize)?.as_mut()?;
-        (link.id == connection).then_some(link)
-    }
-
     fn insert(&mut self, link: Link) {
-        let index = link.id.index as usize;
-        if self.links.len() <= index {
-            self.links.resize_with(index + 1, || None);
-        }
-        let slot = &mut self.links[index];
-        if slot.is_none() {
-            self.open += 1;
-        }
-        let link = slot.insert(link);
+        let link = self.links.insert(link);
         if !link.is_dialing() {
             enqueue(&mut self.work, link);
         }
-    }
-
-    fn remove(&mut self, connection: ConnectionId) -> Option<Link> {
-        self.link_mut(connection)?;
-        self.open -= 1;
-        self.links[connection.index as usize].take()
     }
 
     fn report(&mut self, event: Event) {
@@ -267,14 +247,14 @@ impl<F: ChannelFactory> EventLoop<F> {
 fn enqueue(work: &mut VecDeque<u32>, link: &mut Link) {
     if !link.queued {
         link.queued = true;
-        work.push_back(link.id.index);
+        work.push_back(link.place);
     }
 }
 
 impl<F: ChannelFactory> std::fmt::Debug for EventLoop<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EventLoop")
-            .field("links", &self.open)
+            .field("links", &self.links.len())
             .field("listeners", &self.listeners.len())
             .finish_non_exhaustive()
     }

@@ -28,6 +28,8 @@ const SHORT_MEANS_BLOCKED: bool = cfg!(any(target_os = "linux", target_os = "and
 pub(crate) struct Link {
     /// Whose socket it is.
     pub(crate) id: ConnectionId,
+    /// Where it is among the loop's links.
+    pub(crate) place: u32,
     stream: TcpStream,
     is_dialing: bool,
     readable: bool,
@@ -84,6 +86,7 @@ impl Link {
     fn new(id: ConnectionId, stream: TcpStream, is_dialing: bool) -> Self {
         Self {
             id,
+            place: 0,
             stream,
             is_dialing,
             // The first attempt tells; a dialled link is not ready before the system says so.

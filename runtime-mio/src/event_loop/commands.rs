@@ -21,10 +21,8 @@ impl<F: ChannelFactory> EventLoop<F> {
             self.execute(command);
         }
         while let Some(connection) = self.endpoint.poll_ready() {
-            if let Some(Some(link)) = self.links.get_mut(connection.index as usize) {
-                if link.id == connection && !link.is_dialing() {
-                    enqueue(&mut self.work, link);
-                }
+            if let Some(link) = self.links.of(connection).filter(|link| !link.is_dialing()) {
+                enqueue(&mut self.work, link);
             }
         }
         obeyed
@@ -49,14 +47,14 @@ impl<F: ChannelFactory> EventLoop<F> {
                 self.resolver.ask(query, name, port, family);
             }
             Command::Dial { connection, remote } => {
-                let token = link_token(connection);
+                let token = link_token(self.links.next_place());
                 match Link::dial(connection, remote, self.poll.registry(), token) {
                     Ok(link) => self.insert(link),
                     Err(error) => self.dial_failed(connection, &error),
                 }
             }
             Command::CancelDial { connection } => {
-                self.remove(connection);
+                self.links.remove(connection);
             }
             Command::PauseAccept => self.accept_paused = true,
             Command::ResumeAccept => self.accept_paused = false,
@@ -68,15 +66,13 @@ impl<F: ChannelFactory> EventLoop<F> {
 
     fn execute_on_link(&mut self, connection: ConnectionId, command: LinkCommand) {
         if command == LinkCommand::Finish {
-            if let Some(Some(link)) = self.links.get_mut(connection.index as usize) {
-                if link.id == connection {
-                    link.finish = true;
-                    enqueue(&mut self.work, link);
-                }
+            if let Some(link) = self.links.of(connection) {
+                link.finish = true;
+                enqueue(&mut self.work, link);
             }
             return;
         }
-        if let Some(link) = self.remove(connection) {
+        if let Some(link) = self.links.remove(connection) {
             link.close(command == LinkCommand::Abort);
         }
         if let Some(journal) = &mut self.journal {

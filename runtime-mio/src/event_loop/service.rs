@@ -33,11 +33,11 @@ enum Next {
 
 impl<F: ChannelFactory> EventLoop<F> {
     /// Writes, then reads, within budgets.
-    pub(super) fn serve(&mut self, index: u32) {
-        let Some(Some(link)) = self.links.get_mut(index as usize) else { return };
+    pub(super) fn serve(&mut self, place: u32) {
+        let Some(link) = self.links.at(place) else { return };
         link.queued = false;
         if link.is_dialing() {
-            return self.check_dial(index);
+            return self.check_dial(place);
         }
         let id = link.id;
         let now = self.clock.now();
@@ -54,8 +54,8 @@ impl<F: ChannelFactory> EventLoop<F> {
         }
     }
 
-    fn check_dial(&mut self, index: u32) {
-        let Some(Some(link)) = self.links.get_mut(index as usize) else { return };
+    fn check_dial(&mut self, place: u32) {
+        let Some(link) = self.links.at(place) else { return };
         let id = link.id;
         match link.check_dial() {
             None => {}
@@ -64,11 +64,11 @@ impl<F: ChannelFactory> EventLoop<F> {
                 let now = self.clock.now();
                 if self.endpoint.handle_dialed(now, id, local).is_err() {
                     // The dial was given up meanwhile.
-                    self.remove(id);
+                    self.links.remove(id);
                 }
             }
             Some(Err(error)) => {
-                self.remove(id);
+                self.links.remove(id);
                 self.dial_failed(id, &error);
             }
         }
@@ -116,7 +116,8 @@ impl<F: ChannelFactory> EventLoop<F> {
         let now = self.clock.now();
         // Refused: the socket closes right here.
         let Ok(id) = self.endpoint.handle_accepted(now, listener, remote) else { return };
-        match Link::accepted(id, stream, self.poll.registry(), link_token(id)) {
+        let token = link_token(self.links.next_place());
+        match Link::accepted(id, stream, self.poll.registry(), token) {
             Ok(link) => self.insert(link),
             Err(error) => self.endpoint.handle_io_error(now, id, cause::of(&error)),
         }
