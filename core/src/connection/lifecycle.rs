@@ -223,6 +223,8 @@ impl<C: SecureChannel> Connection<C> {
                 self.pump_due = true;
                 self.channel_dirty = true;
             }
+            // Who has not even said who he is may never say that he has ended either.
+            Phase::Handshake => self.abort(now, reason),
             _ => self.fail(now, reason),
         }
     }

@@ -221,7 +221,6 @@ fn d22_a_dial_to_a_silent_listener_ends_and_does_not_hold_up_a_stop() {
     arena.node.stop(arena.now);
     arena.run();
     assert_eq!(dial_error(&arena, dial), DialError::Refused(Refusal::Stopping));
-    arena.seconds(5);
     assert!(arena.node.is_stopped());
     arena.assert_nothing_left();
 }
