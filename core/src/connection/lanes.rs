@@ -12,17 +12,15 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use core::time::Duration;
 
 use super::mailbox::Tally;
+use super::parcel::{Parcel, parcel_of};
 use crate::config::Config;
 use crate::error::{BorrowError, UndeliveredReason};
-use crate::id::ProtocolId;
 use crate::mux::{Priority, Session, StreamId};
 use crate::pool::{self, Outbox, Returned, SendStreamPool};
 use crate::time::Instant;
-use crate::wire::Walk;
 
 /// How often messages are moved from a stream that the peer reset to another one.
 const ATTEMPTS_MAX: u8 = 3;
@@ -47,98 +45,6 @@ pub enum LaneNews {
     Wants,
     /// The stream is gone, with what was not framed.
     Lost(UndeliveredReason),
-}
-
-/// Messages that travel together on one stream.
-#[derive(Clone, Debug)]
-pub(crate) struct Parcel {
-    content: Content,
-    /// When its last byte has to be framed.
-    deadline: Instant,
-    attempts: u8,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    /// Consecutive packages.
-    Small(Bytes),
-    /// One package in three pieces.
-    Large { head: Bytes, payload: Bytes, tail: Bytes, protocol: ProtocolId },
-}
-
-impl Parcel {
-    fn from_small(bytes: Bytes, deadline: Instant) -> Self {
-        Self { content: Content::Small(bytes), deadline, attempts: 0 }
-    }
-
-    fn from_large(large: pool::LargeMessage, deadline: Instant) -> Self {
-        let pool::LargeMessage { head, payload, tail, protocol } = large;
-        Self { content: Content::Large { head, payload, tail, protocol }, deadline, attempts: 0 }
-    }
-
-    fn is_large(&self) -> bool {
-        matches!(self.content, Content::Large { .. })
-    }
-
-    fn len(&self) -> usize {
-        match &self.content {
-            Content::Small(bytes) => bytes.len(),
-            Content::Large { head, payload, tail, .. } => {
-                head.len().saturating_add(payload.len()).saturating_add(tail.len())
-            }
-        }
-    }
-
-    fn write(&self, uni: &mut Session, stream: StreamId) {
-        match &self.content {
-            Content::Small(bytes) => {
-                let _ = uni.write(stream, bytes.clone());
-            }
-            Content::Large { head, payload, tail, .. } => {
-                for piece in [head, payload, tail] {
-                    let _ = uni.write(stream, piece.clone());
-                }
-            }
-        }
-    }
-
-    /// Counts what had begun to leave when `framed` bytes had left, and gives what had not.
-    fn split(self, framed: usize, reason: UndeliveredReason, tally: &mut Tally) -> Option<Self> {
-        if framed == 0 {
-            return Some(self);
-        }
-        let Content::Small(bytes) = &self.content else {
-            self.count(reason, tally);
-            return None;
-        };
-        let mut begun = 0;
-        for package in Walk::new(bytes).take_while(|package| package.range.start < framed) {
-            let protocol = bytes.get(package.protocol).unwrap_or(&[]);
-            let protocol = core::str::from_utf8(protocol).unwrap_or("");
-            begun = package.range.end;
-            tally.add(protocol, reason, 1, package.payload.len() as u64);
-        }
-        if begun >= bytes.len() {
-            return None;
-        }
-        Some(Self { content: Content::Small(bytes.slice(begun..)), ..self })
-    }
-
-    /// Counts every message in it.
-    pub(crate) fn count(&self, reason: UndeliveredReason, tally: &mut Tally) {
-        match &self.content {
-            Content::Small(bytes) => {
-                for package in Walk::new(bytes) {
-                    let protocol = bytes.get(package.protocol).unwrap_or(&[]);
-                    let protocol = core::str::from_utf8(protocol).unwrap_or("");
-                    tally.add(protocol, reason, 1, package.payload.len() as u64);
-                }
-            }
-            Content::Large { payload, protocol, .. } => {
-                tally.add(protocol.as_str(), reason, 1, payload.len() as u64);
-            }
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -774,13 +680,6 @@ fn in_order<T>(queue: &mut VecDeque<T>, item: T, deadline: impl Fn(&T) -> Instan
 fn lane_mut(slots: &mut [Slot], id: LaneId) -> Option<&mut Lane> {
     let slot = slots.get_mut(id.index as usize)?;
     if slot.generation == id.generation { slot.lane.as_mut() } else { None }
-}
-
-pub(crate) fn parcel_of(item: pool::Item, deadline: Instant) -> Parcel {
-    match item {
-        pool::Item::Small(batch) => Parcel::from_small(batch.bytes, deadline),
-        pool::Item::Large(large) => Parcel::from_large(large, deadline),
-    }
 }
 
 /// The limits of an outbox whose messages travel on a connection of this configuration.

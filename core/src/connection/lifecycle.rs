@@ -200,7 +200,7 @@ impl<C: SecureChannel> Connection<C> {
         let now = self.clock.now();
         let deadline = now.after(self.setup.config.send_deadline);
         while let Some(item) = outbox.take_next() {
-            let parcel = super::lanes::parcel_of(item, deadline);
+            let parcel = super::parcel_of(item, deadline);
             match (&self.phase, &mut self.report.closed) {
                 (Phase::Draining(_), _) => self.lanes.adopt(now, alloc::vec![parcel]),
                 (_, Some(closed)) => closed.leftover.push(parcel),

@@ -16,7 +16,7 @@ use crate::pool::Load;
 use crate::protocol::ProtocolSet;
 use crate::seed::Seed;
 
-use super::lanes::Parcel;
+use super::Parcel;
 
 /// Everything that a connection needs to begin.
 #[derive(Clone, Debug)]

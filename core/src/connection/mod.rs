@@ -34,6 +34,7 @@ mod lifecycle;
 mod mailbox;
 mod offences;
 mod outbound;
+mod parcel;
 mod receive;
 
 use alloc::vec::Vec;
@@ -43,8 +44,8 @@ use bytes::BytesMut;
 pub use lanes::{LaneId, LaneNews};
 pub use mailbox::{Setup, ToConnection, ToNode};
 
-pub(crate) use lanes::{Parcel, parcel_of};
 pub(crate) use mailbox::{Closed, Tally, TallyEntry, Verdict};
+pub(crate) use parcel::{Parcel, parcel_of};
 
 use exchange::Exchange;
 use inbound::Inbound;
