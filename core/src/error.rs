@@ -19,8 +19,7 @@ pub enum CloseReason {
     Refused(Refusal),
     /// The peer closed it in order.
     RemoteClosed,
-    /// The bytes ended without the peer's close: it died, somebody cut them off, or it is an
-    /// original node, which does not always announce its end.
+    /// The bytes ended in the middle of something: the peer died, or somebody cut them off.
     Truncated,
     /// The link broke.
     Io(IoCause),

@@ -55,12 +55,12 @@ pub fn a_link_that_is_reset_is_told_and_made_anew<A: Adapter, B: Adapter>(a: &A,
     one.stop();
 }
 
-/// Without a peer's close before it, that is how one dies.
+/// Between two frames, that is how a peer closes; elsewhere it is how one dies.
 pub fn a_link_that_ends_is_told<A: Adapter, B: Adapter>(a: &A, b: &B) {
     let (Pair { mut one, mut two, .. }, relay) = through_relay(a, b, patient());
     relay.cut(Cut::End);
     for told in [two.told_until(is_disconnected), one.told_until(is_disconnected)] {
-        assert_eq!(*reason_of(&told), CloseReason::Truncated);
+        assert_eq!(*reason_of(&told), CloseReason::RemoteClosed);
     }
     assert_eq!(two.node.dial(Address::from(relay.local())), Ok(id("one")));
     one.await_support(id("two"));

@@ -326,9 +326,9 @@ impl<C: SecureChannel> Connection<C> {
     pub(super) fn on_last_byte(&mut self, now: Instant) {
         let reason = match self.truncated.take() {
             Some(error) => CloseReason::Channel(error),
-            // A plain link has no close notice; the end of an outer stream would have been one.
-            None if self.channel.is_transparent() => CloseReason::Truncated,
-            None => CloseReason::RemoteClosed,
+            // An original node may end so, without a word before.
+            None if self.outer.is_between_frames() => CloseReason::RemoteClosed,
+            None => CloseReason::Truncated,
         };
         self.fail(now, reason);
         if self.link == Link::Finished {

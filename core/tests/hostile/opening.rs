@@ -37,7 +37,7 @@ fn an_honest_opening_works_on_either_side() {
         assert_eq!(arena.peers[p].node_id.as_deref(), Some(peer_id(0).as_bytes()));
         assert_eq!(arena.peers[p].opened().len(), 10);
         arena.eof(p);
-        assert_eq!(arena.reason(p), Some(CloseReason::Truncated));
+        assert_eq!(arena.reason(p), Some(CloseReason::RemoteClosed));
     }
     arena.assert_nothing_left();
 }
@@ -317,7 +317,7 @@ fn half_closes_and_cuts_in_every_phase_end_with_a_reason() {
                 let expected = match (cut, phase) {
                     (true, _) => CloseReason::Io(IoCause::Reset),
                     (false, 0 | 1) => CloseReason::Channel(ChannelError::Truncated),
-                    (false, _) => CloseReason::Truncated,
+                    (false, _) => CloseReason::RemoteClosed,
                 };
                 assert_eq!(arena.reason(p), Some(expected), "{phase} {cut} {inbound}");
                 arena.assert_nothing_left();

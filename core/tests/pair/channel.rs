@@ -124,15 +124,12 @@ fn an_end_that_was_not_announced_is_told_as_a_cut() {
 }
 
 #[test]
-fn the_plain_channel_takes_a_bare_end_for_one_that_was_not_announced() {
+fn the_plain_channel_takes_an_end_between_frames_for_an_end() {
     let mut world = pair::<Insecure>(6);
     world.connect(0, 1);
     world.cut_off(1);
     world.run();
-    assert_eq!(
-        world.told(0).last().unwrap(),
-        "disconnected: cut off: the bytes ended without the peer's close"
-    );
+    assert_eq!(world.told(0).last().unwrap(), "disconnected: closed by the peer");
 }
 
 #[test]
