@@ -36,6 +36,8 @@ pub(super) struct Exchange {
     push_due: Option<u64>,
     push_sent: Option<u64>,
     push_ok_due: bool,
+    /// What is due cannot be written before something changes.
+    parked: bool,
 }
 
 /// An exchange happens once, so its memory is not kept.
@@ -56,9 +58,14 @@ impl Exchange {
         self.push_due = Some(version);
     }
 
-    /// Whether a PUSH or a PUSH_OK is due.
+    /// Something has changed: what is due may be written now.
+    pub(super) const fn unpark(&mut self) {
+        self.parked = false;
+    }
+
+    /// Whether a PUSH or a PUSH_OK is due, as far as it can be written.
     pub(super) const fn is_due(&self) -> bool {
-        self.push_due.is_some() || self.push_ok_due
+        !self.parked && (self.push_due.is_some() || self.push_ok_due)
     }
 }
 
@@ -212,13 +219,17 @@ impl<C: SecureChannel> Connection<C> {
         let stream = match self.exchange.push_stream {
             Some(stream) => stream,
             None => {
-                let Ok(stream) = self.uni.open(now, Priority::High) else { return };
+                let Ok(stream) = self.uni.open(now, Priority::High) else {
+                    self.exchange.parked = true;
+                    return;
+                };
                 self.uni.close_read(stream);
                 self.exchange.push_stream = Some(stream);
                 stream
             }
         };
         if self.uni.queued(stream) > 0 {
+            self.exchange.parked = true;
             return;
         }
         if core::mem::take(&mut self.exchange.push_ok_due) {

@@ -365,11 +365,11 @@ impl<C: SecureChannel> Connection<C> {
             }
             // The acceptor of a send stream half-closes it at once: that is normal.
             mux::Event::Finished { stream } if !self.is_own(stream) => {
-                self.receiver.finished(stream);
+                self.receiver.finished(now, &mut self.uni, stream);
             }
             mux::Event::Reset { stream } => {
                 if !self.is_own(stream) {
-                    self.receiver.reset(stream);
+                    self.receiver.reset(now, &mut self.uni, stream);
                 } else if !self.push_stream_reset(stream) {
                     let unsent = self.uni.take_unsent(stream).iter().map(Bytes::len).sum();
                     self.lanes.stream_reset(now, stream, unsent);
@@ -394,6 +394,7 @@ impl<C: SecureChannel> Connection<C> {
     /// Input may have made room for messages that wait for a stream, or begun a message.
     fn after_input(&mut self, now: Instant) {
         self.pump_due |= self.lanes.has_waiting();
+        self.exchange.unpark();
         if self.progress_at.is_none() && self.receiver.is_assembling() {
             self.progress_at = Some(now.after(self.setup.config.progress_interval));
         }

@@ -303,7 +303,7 @@ impl<C: SecureChannel> Connection<C> {
                 self.link = Link::CloseDue;
             }
         }
-        if self.link.is_closed() {
+        if command.is_some() && self.link.is_closed() {
             // What the application has not taken waits a little longer.
             let linger = self.clock.now().after(self.setup.config.close_deadline);
             self.phase_deadline = Some(linger);

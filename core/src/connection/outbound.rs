@@ -38,7 +38,7 @@ impl<C: SecureChannel> Connection<C> {
         };
         // While ending only a session that failed has something to say.
         session.wants_transmit()
-            && stream.is_some_and(|stream| self.outer.credit(stream) > 0)
+            && stream.is_some_and(|stream| self.outer.can_frame(stream))
             && (!self.phase.is_ending() || session.is_closed())
     }
 
@@ -113,6 +113,7 @@ impl<C: SecureChannel> Connection<C> {
         }
         let position = self.framed.position();
         while let Some(stream) = self.uni.poll_drained() {
+            self.exchange.unpark();
             self.lanes.drained(now, &mut self.uni, stream, position);
         }
         while self.bi.poll_drained().is_some() {}

@@ -283,17 +283,20 @@ impl Receiver {
     }
 
     /// The peer half-closed a stream.
-    pub(super) fn finished(&mut self, stream: StreamId) {
+    pub(super) fn finished(&mut self, now: Instant, uni: &mut Session, stream: StreamId) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         state.finished = true;
         if state.accepted && state.backlog.is_empty() {
             self.forget(stream);
+            // What it had reserved is for whoever waits.
+            self.admit_waiting(now, uni);
         }
     }
 
     /// The peer reset a stream.
-    pub(super) fn reset(&mut self, stream: StreamId) {
+    pub(super) fn reset(&mut self, now: Instant, uni: &mut Session, stream: StreamId) {
         self.forget(stream);
+        self.admit_waiting(now, uni);
     }
 
     fn forget(&mut self, stream: StreamId) {

@@ -72,18 +72,25 @@ impl Session {
     /// `None` if the stream is not open for sending, has bytes queued, or has credit for less
     /// than 13 bytes, the least that an inner frame needs.
     pub fn frame_start(&mut self, stream: StreamId, out: &mut OutBuf) -> Option<FrameSlot> {
+        let max = self.frame_room(stream)?;
+        Some(FrameSlot { stream, max, mark: out.reserve_header() })
+    }
+
+    /// Whether [`Session::frame_start`] would give a slot.
+    #[must_use]
+    pub fn can_frame(&self, stream: StreamId) -> bool {
+        self.frame_room(stream).is_some()
+    }
+
+    fn frame_room(&self, stream: StreamId) -> Option<usize> {
         if self.failed.is_some() {
             return None;
         }
-        let slot = self.visible(stream)?;
-        let found = self.slots.get(slot)?;
+        let found = self.look(stream)?;
         let credit = usize::try_from(found.send.left()).unwrap_or(usize::MAX);
         let max = credit.min(self.config.frame_max);
         let open = found.phase == Phase::Open && !found.ack_pending && !found.finishing;
-        if !open || found.queued() > 0 || max < SLOT_MIN {
-            return None;
-        }
-        Some(FrameSlot { stream, max, mark: out.reserve_header() })
+        (open && found.queued() == 0 && max >= SLOT_MIN).then_some(max)
     }
 
     /// Ends a frame: its body are the last `body_len` bytes of `out`. With 0 the header is taken

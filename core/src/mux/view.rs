@@ -138,7 +138,7 @@ impl Session {
         ids
     }
 
-    fn look(&self, stream: StreamId) -> Option<&Stream> {
+    pub(super) fn look(&self, stream: StreamId) -> Option<&Stream> {
         let slot = self.slots.peek(stream.0)?;
         self.slots.get(slot).filter(|stream| stream.is_visible())
     }
