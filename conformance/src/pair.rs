@@ -43,7 +43,7 @@ pub(crate) fn patient() -> Config {
     config
 }
 
-/// Starts a node that takes messages of [`test`].
+/// Starts a node that takes messages of [`fn@test`].
 pub(crate) fn start<A: Adapter>(adapter: &A, name: &str, config: Config) -> Running<A> {
     let running = adapter.start(id(name), config);
     running.node.register(test()).unwrap();
