@@ -74,6 +74,7 @@ macro_rules! suite {
                     another_peer_than_the_one_that_was_dialled
                     ones_own_id
                     d22_a_listener_that_says_nothing
+                    an_accepted_link_that_says_nothing
                     a_peer_that_answers_nonsense
                     a_second_connection_of_one_peer_is_refused_and_the_first_lives_on
                     d67_a_port_in_use
@@ -104,11 +105,11 @@ macro_rules! suite {
                     a_stopped_node_says_so_and_leaves_nothing
                     a_stop_does_not_wait_for_a_peer_for_ever
                     a_stop_ends_a_dial
-                    d44_a_node_that_nobody_holds_stops
+                    d44_dropping_every_handle_stops_the_node
                     a_node_restarts_on_its_port_at_once
                 }
                 streams {
-                    d28_messages_on_one_stream_arrive_in_order
+                    d28_a_borrowed_stream_keeps_the_order
                     a_stream_is_full_until_the_peer_reads
                     a_stream_is_lost_with_its_connection
                     streams_go_back_and_are_waited_for

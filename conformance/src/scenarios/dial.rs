@@ -1,7 +1,7 @@
 //! Dials and listeners that lead to nothing say why; one that leads somewhere may take a detour.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use headwater_core::address::Address;
@@ -10,7 +10,7 @@ use headwater_core::contract::{Direction, IoCause, Notification, TimerKind};
 use headwater_core::error::{ApplicationError, CloseReason, DialError, Refusal};
 
 use crate::pair::{ANY_PORT, Pair, id, patient, start, test};
-use crate::{Adapter, CallError, ListenError, Node};
+use crate::{Adapter, CallError, LONG, ListenError, Node};
 
 fn dial_error<A: Adapter>(adapter: &A, config: Config, address: Address) -> DialError {
     let node = start(adapter, "dialer", config);
@@ -85,6 +85,31 @@ pub fn d22_a_listener_that_says_nothing<A: Adapter, B: Adapter>(a: &A, _: &B) {
     // It may be closed or reset.
     let _ = link.read_to_end(&mut heard);
     assert_eq!(heard, id("dialer").as_bytes());
+}
+
+/// It holds its place no longer than the handshake may take, and is told.
+pub fn an_accepted_link_that_says_nothing<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let mut config = patient();
+    config.handshake_deadline = Duration::from_millis(200);
+    config.pending_max = 1;
+    let (mut one, two) = (start(a, "one", config), start(b, "two", patient()));
+    let local = one.node.listen(ANY_PORT).unwrap();
+    let mut link = TcpStream::connect(local).unwrap();
+    // It comes after the silent one, and waits until that has given its place back.
+    assert_eq!(two.node.dial(Address::from(local)), Ok(id("one")));
+    let told = one.told(|told| matches!(told, Notification::Refused { .. }));
+    let Notification::Refused { remote, peer: None, reason, .. } = told else { panic!("{told:?}") };
+    assert_eq!(remote, link.local_addr().unwrap());
+    let deadline = CloseReason::Deadline(TimerKind::Handshake);
+    assert_eq!(reason, Refusal::Closed(Box::new(deadline)));
+    link.set_read_timeout(Some(LONG)).unwrap();
+    // Closed or reset, but not left open.
+    match link.read(&mut [0; 64]) {
+        Ok(read) => assert_eq!(read, 0),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    two.stop();
+    one.stop();
 }
 
 /// It breaks the channel, not the node.

@@ -146,7 +146,7 @@ pub fn a_stop_ends_a_dial<A: Adapter, B: Adapter>(a: &A, _: &B) {
 }
 
 /// The last handle may be a stream's.
-pub fn d44_a_node_that_nobody_holds_stops<A: Adapter, B: Adapter>(a: &A, b: &B) {
+pub fn d44_dropping_every_handle_stops_the_node<A: Adapter, B: Adapter>(a: &A, b: &B) {
     let Pair { mut one, two, .. } = Pair::connect(a, b);
     let Running { node, mut messages, notifications } = two;
     let stream = node.borrow(id("one"), &test(), LONG).unwrap();

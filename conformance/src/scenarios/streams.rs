@@ -13,7 +13,7 @@ fn size(number: usize) -> usize {
 }
 
 /// D-28, for all sizes; the stream may be given back before they have left.
-pub fn d28_messages_on_one_stream_arrive_in_order<A: Adapter, B: Adapter>(a: &A, b: &B) {
+pub fn d28_a_borrowed_stream_keeps_the_order<A: Adapter, B: Adapter>(a: &A, b: &B) {
     const COUNT: usize = 600;
     let Pair { mut one, two, .. } = Pair::connect(a, b);
     std::thread::scope(|scope| {
