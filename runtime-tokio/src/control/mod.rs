@@ -199,7 +199,9 @@ where
 
     fn take_accepted(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
-        while let Poll::Ready(Some(accepted)) = self.accepted.poll_recv(cx) {
+        // What was accepted just before a pause waits as if it were in the backlog still.
+        while !self.paused || self.stopping {
+            let Poll::Ready(Some(accepted)) = self.accepted.poll_recv(cx) else { break };
             let Accepted { listener, socket, remote } = accepted;
             // Whoever is turned away hears nothing but the end.
             if let Ok(setup) = self.core.handle_accepted(self.clock.now(), listener, remote) {
