@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use headwater_benches::{mio_framing, mio_nodes, tokio_framing, tokio_nodes};
+use headwater_benches::{mio_framing, mio_nodes, mio_turns, tokio_framing, tokio_nodes};
 use tokio::runtime::Runtime;
 
 /// Payload length, messages a transfer, and the ratio that is asked for.
@@ -34,6 +34,7 @@ struct TokioFraming(Runtime, Option<tokio_framing::Framing>);
 struct TokioNodes(Runtime, tokio_nodes::Nodes);
 struct MioFraming(mio_framing::Framing);
 struct MioNodes(mio_nodes::Nodes);
+struct MioTurns(mio_turns::Turns);
 
 impl Subject for TokioFraming {
     fn transfer(&mut self, message: &Bytes, count: usize) {
@@ -60,6 +61,12 @@ impl Subject for MioNodes {
     }
 }
 
+impl Subject for MioTurns {
+    fn transfer(&mut self, message: &Bytes, count: usize) {
+        self.0.transfer(message, count);
+    }
+}
+
 /// The name of the runtime, ours, and the ceiling on the same runtime.
 type Subjects = (&'static str, Box<dyn Subject>, Box<dyn Subject>);
 
@@ -75,6 +82,11 @@ fn subjects() -> Vec<Subjects> {
         ),
         (
             "mio",
+            Box::new(MioTurns(mio_turns::Turns::connect())),
+            Box::new(MioFraming(mio_framing::Framing::connect())),
+        ),
+        (
+            "mio thread",
             Box::new(MioNodes(mio_nodes::Nodes::connect())),
             Box::new(MioFraming(mio_framing::Framing::connect())),
         ),
@@ -121,7 +133,7 @@ fn ratios() {
     println!("(ns: of all processors, a message, hand-written and then ours)");
     let head = ["payload", "ratio", "range", "asked", "ns theirs", "ns ours"];
     println!(
-        "{:<8} {:>9} {:>7} {:>13} {:>7} {:>11} {:>11}",
+        "{:<10} {:>9} {:>7} {:>13} {:>7} {:>11} {:>11}",
         "runtime", head[0], head[1], head[2], head[3], head[4], head[5]
     );
     for (name, mut ours, mut ceiling) in subjects() {
@@ -142,7 +154,7 @@ fn ratios() {
             let median = ratios[PAIRS / 2];
             let [theirs, ours] = used.map(|seconds| seconds * 1e9 / (PAIRS * count) as f64);
             println!(
-                "{name:<8} {len:>9} {median:>7.2} {range:>13} {asked:>7.2} {theirs:>11.0} {ours:>11.0}"
+                "{name:<10} {len:>9} {median:>7.2} {range:>13} {asked:>7.2} {theirs:>11.0} {ours:>11.0}"
             );
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod mio_framing;
 pub mod mio_nodes;
+pub mod mio_turns;
 pub mod pair;
 pub mod tokio_framing;
 pub mod tokio_nodes;

@@ -91,6 +91,8 @@ pub struct EventLoop<F: ChannelFactory> {
     /// Places of links that have something to do.
     work: VecDeque<u32>,
     unasked: u8,
+    /// Messages were queued since the connections were looked at.
+    queued: bool,
     pub(crate) journal: Option<Journal>,
 }
 
@@ -121,6 +123,7 @@ impl<F: ChannelFactory> EventLoop<F> {
             last_accepted: ListenerId(0),
             work: VecDeque::new(),
             unasked: 0,
+            queued: false,
             journal: None,
         })
     }

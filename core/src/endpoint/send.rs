@@ -30,7 +30,26 @@ impl<F: ChannelFactory> Endpoint<F> {
         protocol: &ProtocolId,
         payload: Bytes,
     ) -> Result<(), SendError<Bytes>> {
-        let now = self.clock.advance(now);
+        let queued = self.enqueue(peer, protocol, payload);
+        if !self.touched.is_empty() {
+            self.flush(now);
+        }
+        queued
+    }
+
+    /// Queues a message as [`send`](Self::send) does, for a loop that reads no clock for each:
+    /// its connection takes it at the next call that has a `now`, and its deadline starts there.
+    /// [`flush`](Self::flush) is such a call and does nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the payload; nothing is queued then.
+    pub fn enqueue(
+        &mut self,
+        peer: &PeerId,
+        protocol: &ProtocolId,
+        payload: Bytes,
+    ) -> Result<(), SendError<Bytes>> {
         let mut payload = payload;
         // A connection that is just closing answers that it moved; there may be another.
         for _ in 0..2 {
@@ -50,23 +69,24 @@ impl<F: ChannelFactory> Endpoint<F> {
                 // Somebody else has woken the connection already.
                 Ok(WasEmpty(false)) => return Ok(()),
                 Ok(WasEmpty(true)) => {
-                    slot.feed(now);
-                    if !slot.ready && slot.connection.wants_transmit() {
-                        slot.ready = true;
-                        self.ready.push_back(id);
-                    }
-                    self.arm(id);
+                    self.touched.push_back(id);
                     return Ok(());
                 }
                 Err(PushError::Moved(moved)) => {
                     payload = moved;
                     self.touched.push_back(id);
-                    self.settle(now);
+                    self.settle(self.clock.now());
                 }
                 Err(refused) => return Err(send_error(refused)),
             }
         }
         Err(SendError::NotConnected { payload })
+    }
+
+    /// Has the connections take what was queued for them.
+    pub fn flush(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.settle(now);
     }
 
     /// The least loaded connection of a peer that supports a protocol.

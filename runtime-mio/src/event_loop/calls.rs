@@ -92,7 +92,9 @@ impl<F: ChannelFactory> EventLoop<F> {
         protocol: &ProtocolId,
         payload: Bytes,
     ) -> Result<(), SendError<Bytes>> {
-        self.endpoint.send(self.clock.now(), peer, protocol, payload)
+        // No look at the clock for each message: the next turn has one.
+        self.queued = true;
+        self.endpoint.enqueue(peer, protocol, payload)
     }
 
     /// Takes the next received message; its credit returns to the peer.

@@ -16,6 +16,9 @@ impl<F: ChannelFactory> EventLoop<F> {
     /// a command.
     pub(super) fn obey(&mut self) -> bool {
         let mut obeyed = false;
+        if std::mem::take(&mut self.queued) {
+            self.endpoint.flush(self.clock.now());
+        }
         while let Some(command) = self.endpoint.poll_command() {
             obeyed = true;
             self.execute(command);
