@@ -168,7 +168,8 @@ pub enum Notification {
         /// Who.
         peer: PeerId,
     },
-    /// A connected peer has announced a protocol: messages may be sent to it now.
+    /// A connected peer has announced a protocol: messages may be sent to it now. The exchanger's
+    /// own protocol, which every list has (spec 9.1), is never told.
     Supported {
         /// Who.
         peer: PeerId,

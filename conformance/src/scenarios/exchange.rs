@@ -25,9 +25,9 @@ pub fn protocols_and_peers_are_told_in_order<A: Adapter, B: Adapter>(a: &A, b: &
     let supported = |protocol| Notification::Supported { peer: id("one"), protocol };
     let unsupported = |protocol| Notification::Unsupported { peer: id("one"), protocol };
     let gained = two.told_until(|told| *told == supported(test()));
-    // The exchanger's protocol is one of the peer's, in the order of the names.
+    // The exchanger's own protocol, which is in every list, is not told.
     let connected = Notification::Connected { peer: id("one") };
-    assert_eq!(gained, [connected, supported(ProtocolId::exchanger()), supported(test())]);
+    assert_eq!(gained, [connected, supported(test())]);
     one.await_support(id("two"));
 
     assert_eq!(one.node.register(late.clone()), Ok(()));
@@ -53,12 +53,12 @@ pub fn protocols_and_peers_are_told_in_order<A: Adapter, B: Adapter>(a: &A, b: &
     let (peer, reason, flaps) = (id("one"), CloseReason::Requested, 0);
     let lost = two.told_until(is_disconnected);
     let gone = Notification::Disconnected { peer, reason, flaps };
-    assert_eq!(lost, [unsupported(ProtocolId::exchanger()), unsupported(test()), gone]);
+    assert_eq!(lost, [unsupported(test()), gone]);
     let (peer, reason) = (id("two"), CloseReason::RemoteClosed);
     let lost = one.told_until(is_disconnected);
     let unsupported = |protocol| Notification::Unsupported { peer, protocol };
     let gone = Notification::Disconnected { peer, reason, flaps };
-    assert_eq!(lost, [unsupported(ProtocolId::exchanger()), unsupported(test()), gone]);
+    assert_eq!(lost, [unsupported(test()), gone]);
     assert!(one.node.peers().is_empty() && two.node.peers().is_empty());
     let again = two.node.disconnect(id("one"));
     assert_eq!(again, Err(CallError::Call(ApplicationError::NotConnected)));

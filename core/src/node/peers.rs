@@ -10,7 +10,7 @@ use super::{Node, close_order};
 use crate::connection::{Closed, ToConnection, ToNode, Verdict, parcel_of};
 use crate::contract::{Direction, Notification};
 use crate::error::{CloseReason, DialError, Refusal, UndeliveredReason};
-use crate::id::{ConnectionId, PeerId};
+use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::pool::Outbox;
 use crate::protocol::{PeerProtocols, ProtocolSet, Push, PushConfig};
 use crate::time::Instant;
@@ -276,6 +276,8 @@ impl Node {
     }
 
     fn on_learned(&mut self, peer: PeerId, theirs: ProtocolSet) {
+        // The exchanger's own protocol is always in the list (spec 9.1), and no application's.
+        let theirs = theirs.except(ProtocolId::EXCHANGER);
         if let Some(known) = self.peers.get_mut(&peer).filter(|known| !known.links.is_empty()) {
             // Stored before anybody is told (D-48).
             known.theirs.set(theirs.clone());

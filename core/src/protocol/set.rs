@@ -69,6 +69,15 @@ impl ProtocolSet {
         (newer.without(self), self.without(newer))
     }
 
+    /// The same without one protocol, if it is there.
+    #[must_use]
+    pub fn except(self, protocol: &str) -> Self {
+        if self.contains(protocol) {
+            return self.iter().filter(|other| other.as_str() != protocol).cloned().collect();
+        }
+        self
+    }
+
     fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ProtocolId> {
         self.iter().filter(|protocol| !other.contains(protocol.as_str()))
     }
@@ -122,6 +131,13 @@ mod tests {
         assert_eq!(names, ["/B", "/a", "/a/2", "/b"]);
         assert_eq!(protocols, set(["/B", "/b", "/a", "/a/2"]));
         assert_eq!(std::format!("{:?}", set(["/a"])), "{\"/a\"}");
+    }
+
+    #[test]
+    fn one_is_left_out_if_it_is_there() {
+        let all = set(["/a", "/b", "/c"]);
+        assert_eq!(all.clone().except("/b"), set(["/a", "/c"]));
+        assert_eq!(all.clone().except("/d"), all);
     }
 
     #[test]
