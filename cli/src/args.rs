@@ -13,6 +13,9 @@ pub(crate) const INSECURE: &str = "\
 this version of headwater has no encryption: whoever sits on the way can read and change what \
 is sent, and a peer's id is taken at its word, not proven. Give --insecure to run all the same";
 
+/// What the help of each command ends with.
+const MORE_HELP: &str = "Exit statuses and the events of --json: headwater --help";
+
 /// Nodes that keep their connections and carry messages: a demo, and files from node to node.
 #[derive(Debug, Parser)]
 #[command(
@@ -38,16 +41,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run five nodes in this process, on tokio and on mio, and let them talk over loopback.
+    #[command(after_help = MORE_HELP)]
     Demo,
     /// Wait for a file and store it; prints the address to give to `send`.
-    #[command(after_help = crate::status::Status::table())]
+    #[command(after_help = MORE_HELP)]
     Listen(Listen),
     /// Send a file, or standard input, to a listener.
-    #[command(after_help = crate::status::Status::table())]
+    #[command(after_help = MORE_HELP)]
     Send(Send),
     /// Make a key and write it to a new file, readable by its owner alone.
+    #[command(after_help = MORE_HELP)]
     Keygen(KeyFile),
     /// Print the peer id of a key.
+    #[command(after_help = MORE_HELP)]
     Id(KeyFile),
 }
 

@@ -11,7 +11,7 @@
 //! | `message` | `peer`, `protocol`, `bytes` | a message arrived; `bytes` counts its payload |
 //! | `progress` | `bytes`, `total` | so much is transferred, of so much or `null` if unknown; about twice a second, and once at the end |
 //! | `done` | `bytes`, `sha256` | a file arrived whole (`listen`), or the receiver has confirmed it (`send`) |
-//! | `error` | `message` | something went wrong; the exit status tells what |
+//! | `error` | `message`, `status` | something went wrong; `status` is the exit status that tells what |
 //! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
 //! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `ok` | the result of `demo` |
 //!
@@ -31,7 +31,7 @@ Events of --json, one object a line on standard output, first field \"event\":
   message       peer, protocol, bytes   a message arrived
   progress      bytes, total        so much is transferred (total: null if unknown)
   done          bytes, sha256       the file arrived, or the receiver confirmed it
-  error         message             something went wrong; see the exit status
+  error         message, status     something went wrong; status is its exit status
   key           id, path            the id of a key (keygen, id)
   table         nodes, traffic, pairs, protocols, ok   the result of demo
 Where the file itself goes to standard output (--output -), events go to standard error.
@@ -101,6 +101,8 @@ pub(crate) enum Event<'a> {
     Error {
         /// What, as a sentence.
         message: &'a str,
+        /// The exit status that stands for it, even if the program goes on.
+        status: u8,
     },
     /// A key was made or read.
     Key {
@@ -164,7 +166,10 @@ mod tests {
             line(Event::Done { bytes: 1, sha256: "ab" }),
             r#"{"event":"done","bytes":1,"sha256":"ab"}"#
         );
-        assert_eq!(line(Event::Error { message: "m" }), r#"{"event":"error","message":"m"}"#);
+        assert_eq!(
+            line(Event::Error { message: "m", status: 8 }),
+            r#"{"event":"error","message":"m","status":8}"#
+        );
         assert_eq!(
             line(Event::Key { id: "Q", path: "p" }),
             r#"{"event":"key","id":"Q","path":"p"}"#

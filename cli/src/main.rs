@@ -98,7 +98,7 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
         let text = error.render().to_string();
         let first = text.lines().next().unwrap_or_default();
         let message = first.strip_prefix("error: ").unwrap_or(first);
-        Report::new(true).event(event::Event::Error { message });
+        Report::new(true).event(event::Event::Error { message, status: Status::Usage.code() });
     }
     Status::Usage.into()
 }

@@ -89,7 +89,7 @@ impl Report {
 
     /// A failure: an event, and a sentence on standard error whoever reads.
     pub(crate) fn failure(self, failure: &Failure) {
-        self.event(Event::Error { message: &failure.message });
+        self.event(Event::Error { message: &failure.message, status: failure.status.code() });
         self.remark(&failure.message);
     }
 

@@ -38,7 +38,7 @@ fn refused_connection() {
     check(&ended, 4, "refused");
     let events = ended.events();
     assert_eq!(events.len(), 1, "{ended:?}");
-    assert_eq!(events[0]["event"], "error");
+    assert_eq!((&events[0]["event"], &events[0]["status"]), (&"error".into(), &4.into()));
     assert_eq!(format!("headwater: {}", events[0]["message"].as_str().unwrap()), ended.complaint());
 }
 

@@ -52,7 +52,7 @@ fn usage_errors_are_events_too() {
         assert_eq!(ended.status, Some(2));
         let events = ended.events();
         assert_eq!(events.len(), 1, "{ended:?}");
-        assert_eq!(events[0]["event"], "error");
+        assert_eq!((&events[0]["event"], &events[0]["status"]), (&"error".into(), &2.into()));
         assert!(!events[0]["message"].as_str().unwrap().is_empty());
     }
 }
@@ -65,7 +65,10 @@ fn help_has_the_statuses_and_the_events() {
     for words in ["Exit statuses:", "  6  the peer does not support", "Events of --json"] {
         assert!(text.contains(words), "{text}");
     }
-    assert!(run(&["send", "--help"]).stdout.join("\n").contains("Exit statuses:"));
+    for command in ["demo", "listen", "send", "keygen", "id"] {
+        let text = run(&[command, "--help"]).stdout.join("\n");
+        assert!(text.ends_with("headwater --help") && !text.contains("130"), "{text}");
+    }
 }
 
 #[test]
