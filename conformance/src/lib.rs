@@ -98,6 +98,7 @@ macro_rules! suite {
                     what_was_not_sent_in_time_is_not_sent
                     one_who_waits_for_room_goes_on_when_there_is_some
                     a_stop_wakes_one_who_waits_for_room
+                    peers_that_come_and_go_leave_a_bounded_heap
                 }
                 stop {
                     what_was_queued_arrives_and_both_sides_are_told

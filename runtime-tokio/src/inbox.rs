@@ -4,8 +4,10 @@
 //! what was taken, when the application has reached its end: late, never early. No queue or lock
 //! is touched per message.
 //!
-//! Bounds: of one connection at most one batch waits here (two after its end), one is with the
+//! Bounds: of one connection at most one batch waits here while its socket lives, one is with the
 //! application and two are on their way back. Each holds `inbox_max` bytes and one message more.
+//! Over all connections as many batches wait as there are live ones, and [`ENDED_MAX`]; what finds
+//! no place stays in core, which drops what an ended connection has left after `close_deadline`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,9 @@ use headwater_core::message::Batch;
 
 use crate::link::{INBOX, Link};
 use crate::wake::{Wake, lock};
+
+/// Batches of connections that have ended, and that nobody has read yet.
+const ENDED_MAX: usize = 16;
 
 /// Batches of one connection that are with nobody.
 #[derive(Debug, Default)]
@@ -32,11 +37,6 @@ impl Inbox {
         !self.is_awaited
     }
 
-    /// Puts a batch where the application finds it.
-    pub(crate) fn put(&mut self, batch: Batch) {
-        self.filled.push_back(batch);
-    }
-
     /// Takes the batches that came back.
     pub(crate) fn take_returned(&mut self, into: &mut Vec<Batch>) {
         into.append(&mut self.returned);
@@ -49,21 +49,58 @@ impl Inbox {
 pub(crate) struct Arrivals {
     /// Wakes the application.
     pub(crate) wake: Wake,
-    links: Mutex<VecDeque<Arc<Link>>>,
+    list: Mutex<List>,
     has_ended: AtomicBool,
     is_unread: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct List {
+    links: VecDeque<Arc<Link>>,
+    /// Those that found no place, each once; they are woken when there is one.
+    held: Vec<Arc<Link>>,
+    /// Connections with a socket.
+    live: usize,
+}
+
 impl Arrivals {
-    /// A connection has put a batch into its inbox.
-    pub(crate) fn push(&self, link: Arc<Link>) {
-        lock(&self.links).push_back(link);
+    /// A connection with a socket is there.
+    pub(crate) fn add_live(&self) {
+        lock(&self.list).live += 1;
+    }
+
+    /// The socket of a connection is gone.
+    pub(crate) fn remove_live(&self) {
+        lock(&self.list).live -= 1;
+    }
+
+    /// Puts what `take` gives into the inbox of a connection, if the list has a place for it; if
+    /// not, the connection hears when it has.
+    pub(crate) fn offer(&self, link: &Arc<Link>, take: impl FnOnce() -> Batch) -> bool {
+        let mut list = lock(&self.list);
+        if list.links.len() >= list.live + ENDED_MAX {
+            if !list.held.iter().any(|held| Arc::ptr_eq(held, link)) {
+                list.held.push(Arc::clone(link));
+            }
+            return false;
+        }
+        lock(&link.inbox).filled.push_back(take());
+        list.links.push_back(Arc::clone(link));
+        drop(list);
         self.wake.set(1);
+        true
     }
 
     /// The next batch and its connection.
     pub(crate) fn pop(&self) -> Option<(Arc<Link>, Batch)> {
-        let link = lock(&self.links).pop_front()?;
+        let (link, held) = {
+            let mut list = lock(&self.list);
+            let link = list.links.pop_front()?;
+            (link, std::mem::take(&mut list.held))
+        };
+        for held in held {
+            held.wake.set(INBOX);
+        }
         let mut inbox = lock(&link.inbox);
         let batch = inbox.filled.pop_front().unwrap_or_default();
         let is_awaited = inbox.is_awaited;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_core::address::Address;
 use headwater_core::config::Config;
 use headwater_core::error::SendError;
 
-use crate::pair::{Pair, id, patient, payload, start, test};
+use crate::pair::{Pair, id, is_disconnected, patient, payload, start, test};
 use crate::{Adapter, LONG, Messages, Node, Running, Wait};
 
 /// Sends until there is no room for a while; gives how many were taken.
@@ -134,4 +135,36 @@ pub fn a_stop_wakes_one_who_waits_for_room<A: Adapter, B: Adapter>(a: &A, b: &B)
         assert_eq!(error.into_payload(), large);
     });
     two.stop();
+}
+
+/// The application never reads, and a peer comes, says something and goes, again and again: what
+/// it leaves is dropped where there is too much of it, and does not pile up.
+pub fn peers_that_come_and_go_leave_a_bounded_heap<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    const ROUNDS: usize = 60;
+    let mut config = patient();
+    config.close_deadline = Duration::from_millis(200);
+    let (one, two) = (start(a, "one", config), start(b, "two", patient()));
+    let Pair { mut one, mut two, local } = Pair::connect_these(one, two, Into::into);
+    for round in 0..ROUNDS {
+        two.node.send(id("one"), &test(), payload(round, 100)).unwrap();
+        two.node.disconnect(id("one")).unwrap();
+        one.told(is_disconnected);
+        two.told(is_disconnected);
+        assert_eq!(two.node.dial(Address::from(local)), Ok(id("one")));
+        two.await_support(id("one"));
+        one.await_support(id("two"));
+    }
+    // Those that found no place wait this long.
+    std::thread::sleep(Duration::from_millis(500));
+    let (mut left, mut next) = (0, 0);
+    while let Ok(message) = one.messages.recv(Duration::from_millis(50)) {
+        let round = (next..ROUNDS).find(|round| message.payload == payload(*round, 100));
+        next = round.expect("what was sent, in order") + 1;
+        left += 1;
+    }
+    assert!((1..=ROUNDS / 2).contains(&left), "{left} messages");
+    two.node.send(id("one"), &test(), "and on".into()).unwrap();
+    assert_eq!(one.message().payload, "and on");
+    two.stop();
+    one.stop();
 }

@@ -71,6 +71,9 @@ impl<C> Drop for Task<C> {
         if !self.shut {
             self.link.shut(|_| {});
         }
+        if self.socket.is_some() {
+            self.shared.arrivals.remove_live();
+        }
         for lane in std::mem::take(&mut self.lanes).into_values() {
             lane.lose(UndeliveredReason::ConnectionLost);
         }
@@ -88,6 +91,7 @@ impl<C: SecureChannel> Task<C> {
     ) -> Self {
         // Without it small messages wait for acknowledgements; a socket that refuses still works.
         let _ = socket.set_nodelay(true);
+        shared.arrivals.add_live();
         Self {
             connection,
             socket: Some(socket),
@@ -214,21 +218,27 @@ impl<C: SecureChannel> Task<C> {
         if !self.connection.has_messages() {
             return;
         }
-        let ended = self.socket.is_none();
-        // What comes after the end is handed over in any case, so that the task can end too.
-        if !lock(&self.link.inbox).has_place() && !ended {
-            return;
-        }
-        let mut batch = self.spare.pop().unwrap_or_default();
-        self.connection.take_messages(&mut batch);
         if self.shared.arrivals.is_unread() {
+            let mut batch = self.spare.pop().unwrap_or_default();
+            self.connection.take_messages(&mut batch);
             batch.discard();
             self.connection.handle_consumed(now, batch.consumed());
             self.spare.push(batch);
             return;
         }
-        lock(&self.link.inbox).put(batch);
-        self.shared.arrivals.push(Arc::clone(&self.link));
+        // After the end a batch needs a place in the list alone, so that the task can end too.
+        if self.socket.is_some() && !lock(&self.link.inbox).has_place() {
+            return;
+        }
+        let Self { connection, spare, .. } = self;
+        let offered = self.shared.arrivals.offer(&self.link, || {
+            let mut batch = spare.pop().unwrap_or_default();
+            connection.take_messages(&mut batch);
+            batch
+        });
+        if !offered {
+            return;
+        }
         if self.shared.arrivals.is_unread() {
             // The reader went while the batch was put: nobody else will take it out.
             if let Some((link, batch)) = self.shared.arrivals.pop() {
@@ -249,14 +259,21 @@ impl<C: SecureChannel> Task<C> {
                     let _ = shutdown.as_mut().poll(&mut cx);
                 }
             }
-            LinkCommand::Close => self.socket = None,
+            LinkCommand::Close => self.close(),
             LinkCommand::Abort => {
-                if let Some(socket) = self.socket.take() {
-                    let _ = SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO));
+                if let Some(socket) = &self.socket {
+                    let _ = SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
                 }
+                self.close();
             }
         }
         true
+    }
+
+    fn close(&mut self) {
+        if self.socket.take().is_some() {
+            self.shared.arrivals.remove_live();
+        }
     }
 
     fn is_done(&self) -> bool {
