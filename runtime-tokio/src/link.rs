@@ -72,13 +72,13 @@ impl Link {
         self.id
     }
 
-    /// Queues a message.
+    /// Queues a message; see [`Outbox::push_from`].
     pub(crate) fn push(
         &self,
         protocol: &ProtocolId,
-        payload: Bytes,
-    ) -> Result<(), PushError<Bytes>> {
-        let WasEmpty(was_empty) = lock(&self.outbox).push(protocol, payload)?;
+        payload: &mut Bytes,
+    ) -> Result<(), PushError<()>> {
+        let WasEmpty(was_empty) = lock(&self.outbox).push_from(protocol, payload)?;
         if was_empty {
             self.wake.set(OUTBOX);
         }

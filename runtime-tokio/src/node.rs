@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::call::{Call, Change};
 use crate::error::{Error, ListenError};
 use crate::lanes::request;
-use crate::routes::{NoWay, Pushed};
+use crate::routes::NoWay;
 use crate::sender::{Borrowed, Sender, push_wait};
 use crate::shared::Shared;
 
@@ -137,13 +137,10 @@ impl Node {
         &self,
         peer: &PeerId,
         protocol: &ProtocolId,
-        payload: Bytes,
+        mut payload: Bytes,
     ) -> Result<(), SendError<Bytes>> {
-        match self.shared.routes.push(peer, protocol, payload, &mut None) {
-            Pushed::Done => Ok(()),
-            Pushed::Full(payload, _) => Err(SendError::Full { payload }),
-            Pushed::Failed(error) => Err(error),
-        }
+        let result = self.shared.routes.push(peer, protocol, &mut payload, &mut None);
+        result.map_err(|refused| refused.with(payload))
     }
 
     /// Waits until there is room for a message, and queues it. Those who wait take turns.

@@ -94,72 +94,58 @@ impl Routes {
     }
 
     /// Queues a message for a peer, on the way that `cached` remembers if that is the newest.
+    /// When it is refused `payload` is as it was.
     pub(crate) fn push(
         &self,
         peer: &PeerId,
         protocol: &ProtocolId,
-        payload: Bytes,
+        payload: &mut Bytes,
         cached: &mut Option<Arc<Route>>,
-    ) -> Pushed {
-        let push = |link: &Link, payload| link.push(protocol, payload);
-        let refused = match self.offer(peer, protocol, payload, cached, push) {
-            Ok(()) => return Pushed::Done,
-            Err(refused) => refused,
-        };
-        match refused {
-            Refused::NoWay(no_way, payload) => Pushed::Failed(no_way.with(payload)),
-            Refused::Full(payload, link) => Pushed::Full(payload, link),
-            Refused::TooLarge(payload, limit) => {
-                Pushed::Failed(SendError::TooLarge { payload, limit })
-            }
-        }
+    ) -> Result<(), Refused> {
+        self.offer(peer, protocol, cached, |link| link.push(protocol, payload))
     }
 
     /// Tries `push` on the best link; where that has just closed, on the best one then left.
-    pub(crate) fn offer<P>(
+    pub(crate) fn offer(
         &self,
         peer: &PeerId,
         protocol: &ProtocolId,
-        mut payload: P,
         cached: &mut Option<Arc<Route>>,
-        mut push: impl FnMut(&Link, P) -> Result<(), PushError<P>>,
-    ) -> Result<(), Refused<P>> {
+        mut push: impl FnMut(&Link) -> Result<(), PushError<()>>,
+    ) -> Result<(), Refused> {
         for _ in 0..2 {
             if cached.as_ref().is_none_or(|route| route.is_stale()) {
                 *cached = None;
-                match self.way(peer, protocol) {
-                    Ok(route) => *cached = Some(route),
-                    Err(no_way) => return Err(Refused::NoWay(no_way, payload)),
-                }
+                *cached = Some(self.way(peer, protocol).map_err(Refused::NoWay)?);
             }
             let Some(link) = cached.as_ref().and_then(|route| route.pick()) else { break };
-            match push(link, payload) {
+            match push(link) {
                 Ok(()) => return Ok(()),
-                Err(PushError::Moved(back)) => payload = back,
-                Err(PushError::Full(back)) => return Err(Refused::Full(back, Arc::clone(link))),
-                Err(PushError::TooLarge { payload, limit }) => {
-                    return Err(Refused::TooLarge(payload, limit));
-                }
+                Err(PushError::Moved(())) => {}
+                Err(PushError::Full(())) => return Err(Refused::Full(Arc::clone(link))),
+                Err(PushError::TooLarge { limit, .. }) => return Err(Refused::TooLarge(limit)),
             }
         }
-        Err(Refused::NoWay(NoWay::NotConnected, payload))
+        Err(Refused::NoWay(NoWay::NotConnected))
     }
-}
-
-/// What became of a message that was offered to a route.
-#[derive(Debug)]
-pub(crate) enum Pushed {
-    Done,
-    Full(Bytes, Arc<Link>),
-    Failed(SendError<Bytes>),
 }
 
 /// Why a route did not take something.
 #[derive(Debug)]
-pub(crate) enum Refused<P> {
-    NoWay(NoWay, P),
-    Full(P, Arc<Link>),
-    TooLarge(P, usize),
+pub(crate) enum Refused {
+    NoWay(NoWay),
+    Full(Arc<Link>),
+    TooLarge(usize),
+}
+
+impl Refused {
+    pub(crate) fn with<P>(self, payload: P) -> SendError<P> {
+        match self {
+            Self::NoWay(no_way) => no_way.with(payload),
+            Self::Full(_) => SendError::Full { payload },
+            Self::TooLarge(limit) => SendError::TooLarge { payload, limit },
+        }
+    }
 }
 
 impl Route {

@@ -12,7 +12,7 @@ use headwater_core::pool::PushError;
 use crate::lanes::Hold;
 use crate::link::Link;
 use crate::node::Node;
-use crate::routes::{Pushed, Refused, Route, Routes};
+use crate::routes::{Refused, Route, Routes};
 
 /// Messages of one protocol to one peer, without a look-up for each.
 ///
@@ -49,13 +49,10 @@ impl Sender {
     /// # Errors
     ///
     /// As [`Node::send`]; nothing was queued and the payload comes back.
-    pub fn send(&mut self, payload: Bytes) -> Result<(), SendError<Bytes>> {
+    pub fn send(&mut self, mut payload: Bytes) -> Result<(), SendError<Bytes>> {
         let routes = &self.node.shared.routes;
-        match routes.push(&self.peer, &self.protocol, payload, &mut self.route) {
-            Pushed::Done => Ok(()),
-            Pushed::Full(payload, _) => Err(SendError::Full { payload }),
-            Pushed::Failed(error) => Err(error),
-        }
+        let result = routes.push(&self.peer, &self.protocol, &mut payload, &mut self.route);
+        result.map_err(|refused| refused.with(payload))
     }
 
     /// Queues a copy of a message; for small ones that are no `Bytes` this is the shortest way.
@@ -64,10 +61,10 @@ impl Sender {
     ///
     /// As [`Node::send`]; nothing was queued.
     pub fn send_slice(&mut self, payload: &[u8]) -> Result<(), SendError<()>> {
-        let push = |link: &Link, ()| link.push_slice(&self.protocol, payload);
+        let push = |link: &Link| link.push_slice(&self.protocol, payload);
         let routes = &self.node.shared.routes;
-        let result = routes.offer(&self.peer, &self.protocol, (), &mut self.route, push);
-        result.map_err(without_payload)
+        let result = routes.offer(&self.peer, &self.protocol, &mut self.route, push);
+        result.map_err(|refused| refused.with(()))
     }
 
     /// Queues messages from the front of `payloads` under one lock, until it is empty or one is
@@ -77,7 +74,7 @@ impl Sender {
     ///
     /// Why the first one left in `payloads` was refused, as [`Node::send`].
     pub fn send_many(&mut self, payloads: &mut VecDeque<Bytes>) -> Result<(), SendError<()>> {
-        let push = |link: &Link, ()| {
+        let push = |link: &Link| {
             let refused = link.push_run(&self.protocol, || payloads.pop_front());
             refused.map_err(|error| match error {
                 PushError::Full(back) => {
@@ -95,8 +92,8 @@ impl Sender {
             })
         };
         let routes = &self.node.shared.routes;
-        let result = routes.offer(&self.peer, &self.protocol, (), &mut self.route, push);
-        result.map_err(without_payload)
+        let result = routes.offer(&self.peer, &self.protocol, &mut self.route, push);
+        result.map_err(|refused| refused.with(()))
     }
 
     /// Waits until there is room for a message, and queues it.
@@ -109,14 +106,6 @@ impl Sender {
     pub async fn send_wait(&mut self, payload: Bytes) -> Result<(), SendError<Bytes>> {
         let routes = &self.node.shared.routes;
         push_wait(routes, &self.peer, &self.protocol, payload, &mut self.route).await
-    }
-}
-
-fn without_payload<P>(refused: Refused<P>) -> SendError<()> {
-    match refused {
-        Refused::NoWay(no_way, _) => no_way.with(()),
-        Refused::Full(..) => SendError::Full { payload: () },
-        Refused::TooLarge(_, limit) => SendError::TooLarge { payload: (), limit },
     }
 }
 
@@ -141,13 +130,10 @@ pub(crate) async fn push_wait(
 ) -> Result<(), SendError<Bytes>> {
     let mut baton = Baton(None);
     loop {
-        let link = match routes.push(peer, protocol, payload, cached) {
-            Pushed::Done => return Ok(()),
-            Pushed::Failed(error) => return Err(error),
-            Pushed::Full(back, link) => {
-                payload = back;
-                link
-            }
+        let link = match routes.push(peer, protocol, &mut payload, cached) {
+            Ok(()) => return Ok(()),
+            Err(Refused::Full(link)) => link,
+            Err(refused) => return Err(refused.with(payload)),
         };
         // No room here: the next one would find none either.
         if baton.0.as_ref().is_some_and(|old| Arc::ptr_eq(old, &link)) {
@@ -156,16 +142,13 @@ pub(crate) async fn push_wait(
         let mut room = pin!(link.room.notified());
         room.as_mut().enable();
         // Room may have come before this waiter was listed; from here on none is missed.
-        match link.push(protocol, payload) {
+        match link.push(protocol, &mut payload) {
             Ok(()) => return Ok(()),
-            Err(PushError::Moved(back)) => {
-                payload = back;
-                continue;
-            }
-            Err(PushError::TooLarge { payload, limit }) => {
+            Err(PushError::Moved(())) => continue,
+            Err(PushError::TooLarge { limit, .. }) => {
                 return Err(SendError::TooLarge { payload, limit });
             }
-            Err(PushError::Full(back)) => payload = back,
+            Err(PushError::Full(())) => {}
         }
         room.await;
         baton = Baton(Some(Arc::clone(&link)));

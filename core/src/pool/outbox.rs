@@ -166,18 +166,30 @@ impl Outbox {
     pub fn push(
         &mut self,
         protocol: &ProtocolId,
-        payload: Bytes,
+        mut payload: Bytes,
     ) -> Result<WasEmpty, PushError<Bytes>> {
-        if let Err(refusal) = self.check(payload.len()) {
-            return Err(refusal.map(|()| payload));
-        }
+        self.push_from(protocol, &mut payload).map_err(|refusal| refusal.map(|()| payload))
+    }
+
+    /// Accepts a message out of the caller's hands. A large payload is taken and leaves an empty
+    /// one; a small one was copied and stays, for the caller to drop outside of any lock.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`]; nothing changed, `payload` neither.
+    pub fn push_from(
+        &mut self,
+        protocol: &ProtocolId,
+        payload: &mut Bytes,
+    ) -> Result<WasEmpty, PushError<()>> {
+        self.check(payload.len())?;
         let was_empty = WasEmpty(self.is_empty());
-        if self.pack(&payload) {
+        if self.pack(payload) {
             self.push_packed(protocol);
         } else if payload.len() < self.config.share_min {
-            self.lanes.push_small(protocol, &payload, false);
+            self.lanes.push_small(protocol, payload, false);
         } else {
-            self.lanes.push_large(protocol, payload, false);
+            self.lanes.push_large(protocol, core::mem::take(payload), false);
         }
         Ok(was_empty)
     }
