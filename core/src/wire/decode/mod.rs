@@ -245,6 +245,11 @@ impl Decoder {
         limits: &DecodeLimits,
         buffers: &mut impl AssemblyBuffers,
     ) -> Result<Pushed, PackageError> {
+        if self.prefix_len == 0 {
+            if let Some(whole) = read_whole(input, limits)? {
+                return Ok(whole);
+            }
+        }
         let start = self.read_prefix(input, limits)?;
         let body = input.get(start..).unwrap_or(&[]);
         if self.declared == 0 || body.is_empty() {
@@ -311,6 +316,16 @@ impl Decoder {
         self.declared = 0;
         self.assembly = None;
     }
+}
+
+/// Reads a package that lies in the input from its length on, which nearly every small one does:
+/// nothing of it goes through the decoder.
+fn read_whole(input: &[u8], limits: &DecodeLimits) -> Result<Option<Pushed>, PackageError> {
+    let Some((prefix, rest)) = input.split_first_chunk() else { return Ok(None) };
+    let declared = head::check_declared(u64::from_be_bytes(*prefix), limits)?;
+    let Some(package) = rest.get(..declared) else { return Ok(None) };
+    let item = Whole::parse(package, limits)?.inline(PREFIX_LEN);
+    Ok(Some(Pushed { consumed: PREFIX_LEN.saturating_add(declared), item: Some(item) }))
 }
 
 impl Assembly {
