@@ -79,7 +79,8 @@ pub(super) struct Lanes {
     /// By their deadlines.
     pending: VecDeque<Parcel>,
     /// Framed as a whole, but not yet taken by the carrier as far as the position in the output
-    /// tells. Bound: `output_max` bytes and one parcel.
+    /// tells. Bound: the last bytes of all are in the output, which holds `output_max` and a
+    /// frame; so each is small and there as a whole, or its stream's last.
     handed: VecDeque<(u64, Parcel)>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -644,6 +645,12 @@ impl Lanes {
 
     pub(super) fn has_news(&self) -> bool {
         !self.news.is_empty()
+    }
+
+    /// Checks that nothing is kept that the carrier has taken, up to `position` in the output.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_handed(&self, position: u64) {
+        assert!(self.handed.front().is_none_or(|(end, _)| *end > position));
     }
 
     /// Checks that streams and lanes balance (P7).

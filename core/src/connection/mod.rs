@@ -32,6 +32,7 @@ mod inbound;
 mod lanes;
 mod lifecycle;
 mod mailbox;
+mod marks;
 mod offences;
 mod outbound;
 mod parcel;
@@ -51,6 +52,7 @@ use exchange::Exchange;
 use inbound::Inbound;
 use lanes::Lanes;
 use lifecycle::Phase;
+use marks::Marks;
 use receive::{Receiver, Spent};
 
 use crate::contract::{Deadline, Direction, IoCause, LinkCommand};
@@ -86,6 +88,8 @@ pub struct Connection<C> {
     framed: OutBuf,
     /// Sealed, or the channel's own output.
     sealed: BytesMut,
+    /// What sealing did to positions in the output.
+    marks: Marks,
     /// When the carrier has to have taken something.
     carrier_deadline: Option<Instant>,
     progress_at: Option<Instant>,
@@ -153,6 +157,7 @@ impl<C: SecureChannel> Connection<C> {
             inbound,
             framed: OutBuf::new(),
             sealed: BytesMut::new(),
+            marks: Marks::default(),
             carrier_deadline: None,
             progress_at: None,
             memory_at: None,
@@ -421,7 +426,13 @@ impl<C: SecureChannel> Connection<C> {
         self.lanes.assert_invariants();
         let output = self.framed.len().saturating_add(self.sealed.len());
         // One frame, an end and the channel's own words come on top.
-        assert!(output <= self.setup.config.output_max.saturating_add(128 * 1024));
+        let output_max = self.setup.config.output_max.saturating_add(128 * 1024);
+        assert!(output <= output_max);
+        self.marks.assert_invariants(self.sealed.len());
+        let left = self.left_position();
+        self.lanes.assert_handed(left);
+        let kept = self.framed.position().saturating_sub(left);
+        assert!(kept <= (output_max as u64).saturating_add(marks::STEP), "{kept} bytes not left");
     }
 
     fn check_offences(&mut self, now: Instant, done: Result<(), Spent>) {

@@ -71,8 +71,7 @@ impl<C: SecureChannel> Connection<C> {
         let max = self.setup.config.output_max;
         loop {
             if !transparent {
-                let room = max.saturating_sub(self.sealed.len());
-                self.channel.seal(&mut self.framed, &mut self.sealed, room);
+                self.seal(max.saturating_sub(self.sealed.len()));
             }
             let filled = self.framed.len().saturating_add(self.sealed.len());
             let Some(budget) = max.checked_sub(filled).filter(|budget| *budget > 0) else { break };
@@ -87,8 +86,15 @@ impl<C: SecureChannel> Connection<C> {
             // Our end leaves even where the output is full, and before the channel's own.
             self.frame_some(now, max);
             if !transparent {
-                self.channel.seal(&mut self.framed, &mut self.sealed, usize::MAX);
+                self.seal(usize::MAX);
             }
+        }
+    }
+
+    fn seal(&mut self, room: usize) {
+        if self.channel.seal(&mut self.framed, &mut self.sealed, room) > 0 {
+            let unsealed = self.framed.len() as u64;
+            self.marks.put(self.sealed.len(), self.framed.position().saturating_sub(unsealed));
         }
     }
 
@@ -142,14 +148,23 @@ impl<C: SecureChannel> Connection<C> {
         if self.sealed.is_empty() {
             self.sealed.clear();
             self.framed.advance(n.saturating_sub(sealed));
-            let left = self.framed.len() as u64;
-            self.lanes.transmitted(self.framed.position().saturating_sub(left));
         }
+        self.marks.advance(sealed);
+        self.lanes.transmitted(self.left_position());
         if n > 0 {
             self.carrier_deadline = None;
             self.count_moved(now, n);
         }
         self.arm_carrier(now);
+    }
+
+    /// The position in the framed output up to which the carrier has taken it.
+    pub(super) fn left_position(&self) -> u64 {
+        if self.channel.is_transparent() {
+            self.framed.position().saturating_sub(self.framed.len() as u64)
+        } else {
+            self.marks.position()
+        }
     }
 
     /// The carrier has to take something in time, as long as there is something to take.

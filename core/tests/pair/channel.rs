@@ -1,11 +1,16 @@
 //! What the secure channel adds: an end that is announced, bytes that cannot be changed, output of
 //! its own.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use headwater_core::config::Config;
 use headwater_core::contract::LinkCommand;
 use headwater_core::secure::Insecure;
 
-use crate::harness::{Channels, Cut, World, over_both_channels, pair, pair_with, peer_id};
+use crate::harness::{
+    Channels, Cut, World, over_both_channels, pair, pair_with, peer_id, protocol,
+};
 use crate::record::{OVERHEAD, PLAIN_MAX, Record};
 
 over_both_channels!(
@@ -13,6 +18,7 @@ over_both_channels!(
     a_refused_peer_is_let_go_in_order,
     a_violation_ends_the_link_without_any_time_passing,
     small_slabs_are_enough,
+    what_has_left_is_let_go_of_although_the_output_never_runs_empty,
 );
 
 const IN_ORDER: [LinkCommand; 2] = [LinkCommand::Finish, LinkCommand::Close];
@@ -78,6 +84,40 @@ fn small_slabs_are_enough<F: Channels>() {
         world.run();
         assert_eq!(world.ends[1].messages.pop().map(|message| message.payload.len()), Some(len));
     }
+}
+
+/// A payload that is counted as long as somebody holds it.
+struct Counted(#[expect(dead_code, reason = "it counts")] Arc<()>, Vec<u8>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.1
+    }
+}
+
+fn what_has_left_is_let_go_of_although_the_output_never_runs_empty<F: Channels>() {
+    const LEN: usize = 20_000;
+    let mut world = pair::<F>(8);
+    world.connect(0, 1);
+    world.pipe_max = 8 << 10;
+    let connection = world.links_of(0)[0];
+    let (count, peer) = (Arc::new(()), world.ends[1].endpoint.local());
+    let (mut sent, mut most) = (0, 0);
+    while sent < 300 {
+        let node = &mut world.ends[0].endpoint;
+        let payload = || Bytes::from_owner(Counted(Arc::clone(&count), vec![7; LEN]));
+        while node.send(world.now, &peer, &protocol("/echo"), payload()).is_ok() {
+            sent += 1;
+        }
+        world.step();
+        most = most.max(Arc::strong_count(&count) - 1);
+        assert!(world.ends[0].endpoint.wants_transmit(connection));
+    }
+    // Two outboxes, four on streams, and the output.
+    assert!(most < (256 << 10) * 3 / LEN + 10, "{most} payloads are held");
+    world.run();
+    assert_eq!(world.ends[1].messages.len(), sent);
+    assert_eq!(Arc::strong_count(&count), 1);
 }
 
 fn damaged_anywhere(at: usize) -> World<Record> {
