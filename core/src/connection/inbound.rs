@@ -168,7 +168,14 @@ impl<C: SecureChannel> Connection<C> {
                 self.inbound.discard();
                 break;
             }
-            if self.is_gated() || !(self.step(now) || self.next_chunk(now)) {
+            if self.is_gated() {
+                break;
+            }
+            if !(self.step(now) || self.next_chunk(now)) {
+                if self.inbound.eof && self.memory_at.is_none() {
+                    // What is left of a record or a frame never becomes whole.
+                    self.inbound.discard();
+                }
                 break;
             }
         }

@@ -313,9 +313,6 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     pub(super) fn on_eof(&mut self, now: Instant) {
-        if let Err(error) = self.channel.handle_eof() {
-            self.truncated.get_or_insert(error);
-        }
         self.inbound.eof = true;
         if !self.is_gated() {
             self.pump(now);
@@ -324,13 +321,16 @@ impl<C: SecureChannel> Connection<C> {
 
     /// The other side has ended, and everything it sent is demultiplexed.
     pub(super) fn on_last_byte(&mut self, now: Instant) {
-        let reason = match self.truncated.take() {
-            Some(error) => CloseReason::Channel(error),
-            // An original node may end so, without a word before.
-            None if self.outer.is_between_frames() => CloseReason::RemoteClosed,
-            None => CloseReason::Truncated,
-        };
-        self.fail(now, reason);
+        if !self.phase.is_ending() {
+            // The channel has seen all of its input now: an end that it announced, too.
+            let reason = match self.channel.handle_eof() {
+                Err(error) => CloseReason::Channel(error),
+                // An original node may end so, without a word before.
+                Ok(()) if self.outer.is_between_frames() => CloseReason::RemoteClosed,
+                Ok(()) => CloseReason::Truncated,
+            };
+            self.fail(now, reason);
+        }
         if self.link == Link::Finished {
             self.link = Link::CloseDue;
         }

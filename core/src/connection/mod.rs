@@ -61,7 +61,7 @@ use crate::id::{ConnectionId, PeerId};
 use crate::message::{Batch, Consumed};
 use crate::mux::{Role, Session, SessionConfig, StreamId};
 use crate::pool::{Load, Outbox, OutboxConfig};
-use crate::secure::{ChannelError, SecureChannel};
+use crate::secure::SecureChannel;
 use crate::time::{Clamp, Instant};
 
 use crate::buffer::out::OutBuf;
@@ -115,8 +115,6 @@ pub struct Connection<C> {
     reported: bool,
     /// Messages handed over between the end and its report.
     late: Vec<Parcel>,
-    /// How the channel took the end of the bytes.
-    truncated: Option<ChannelError>,
 }
 
 impl<C: SecureChannel> Connection<C> {
@@ -174,7 +172,6 @@ impl<C: SecureChannel> Connection<C> {
             hot: false,
             reported: false,
             late: Vec::new(),
-            truncated: None,
             setup,
         }
     }

@@ -164,6 +164,19 @@ fn an_end_that_was_not_announced_is_told_as_a_cut() {
 }
 
 #[test]
+fn an_end_inside_a_record_is_noticed_at_once() {
+    let mut world = pair::<Record>(9);
+    world.connect(0, 1);
+    world.pipe_max = 100;
+    world.send(0, 1, "/echo", vec![3; 5000]);
+    world.write_all(0);
+    world.cut_off(0);
+    world.run();
+    let told = world.told(1);
+    assert_eq!(told.last().unwrap(), "disconnected: secure channel: cut off before its end");
+}
+
+#[test]
 fn the_plain_channel_takes_an_end_between_frames_for_an_end() {
     let mut world = pair::<Insecure>(6);
     world.connect(0, 1);
