@@ -72,11 +72,11 @@ impl Inbound {
         }
     }
 
-    fn take_slab(&mut self) -> Option<BytesMut> {
+    pub(super) fn take_slab(&mut self) -> Option<BytesMut> {
         self.slabs.as_mut()?.take()
     }
 
-    fn give_back(&mut self, slab: BytesMut) {
+    pub(super) fn give_back(&mut self, slab: BytesMut) {
         if let Some(slabs) = &mut self.slabs {
             slabs.give_back(slab);
         }

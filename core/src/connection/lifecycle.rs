@@ -307,6 +307,7 @@ impl<C: SecureChannel> Connection<C> {
             // What the application has not taken waits a little longer.
             let linger = self.clock.now().after(self.setup.config.close_deadline);
             self.phase_deadline = Some(linger);
+            self.memory_at = None;
             self.inbound.discard();
         }
         command
@@ -354,7 +355,7 @@ impl<C: SecureChannel> Connection<C> {
         };
         let phase = at(self.phase_deadline, why);
         if self.phase.is_ending() {
-            return phase;
+            return Deadline::earlier(phase, at(self.memory_at, TimerKind::Memory));
         }
         let outer = self.outer.next_timeout().map(|(at, why)| Deadline { at, why: timer(why) });
         [
@@ -375,6 +376,10 @@ impl<C: SecureChannel> Connection<C> {
         if due(self.phase_deadline) {
             return self.on_phase_deadline(now);
         }
+        if due(self.memory_at) {
+            self.memory_at = None;
+            self.pump(now);
+        }
         if self.phase.is_ending() {
             return;
         }
@@ -389,10 +394,6 @@ impl<C: SecureChannel> Connection<C> {
             self.progress_at = assembling.then(|| now.after(config.progress_interval));
             let done = self.receiver.check_progress(now, &mut self.uni, config.progress_min);
             self.check_offences(now, done);
-        }
-        if due(self.memory_at) {
-            self.memory_at = None;
-            self.pump(now);
         }
         if due(self.idle_at) {
             self.on_idle_check(now);

@@ -438,3 +438,6 @@ impl<C: SecureChannel> Connection<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! What only the inside of a connection shows.
+
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::*;
+use crate::config::Config;
+use crate::contract::TimerKind;
+use crate::error::Refusal;
+use crate::secure::{ChannelFactory, Insecure, PlainChannel};
+use crate::seed::Seed;
+
+const START: Instant = Instant::from_nanos(1_000_000_000);
+
+fn id(digit: u8) -> PeerId {
+    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
+    text[2] = digit;
+    PeerId::from_bytes(&text).unwrap()
+}
+
+/// A link that a peer made, which has said who it is.
+fn proven(config: Config) -> Connection<PlainChannel> {
+    let mut factory = Insecure::new(id(b'1')).unwrap();
+    let setup = Setup {
+        connection: ConnectionId { index: 0, generation: 0 },
+        direction: Direction::Inbound,
+        expected: None,
+        remote: SocketAddr::from(([127, 0, 0, 1], 2000)),
+        local: id(b'1'),
+        config: Arc::new(config),
+        seed: Seed::from_u64(1),
+    };
+    let channel = factory.channel(Direction::Inbound, None);
+    let mut connection = Connection::new(setup, channel, START);
+    give(&mut connection, id(b'2').as_bytes());
+    assert_eq!(connection.poll_report().unwrap().proven, Some(id(b'2')));
+    connection
+}
+
+fn give(connection: &mut Connection<PlainChannel>, bytes: &[u8]) {
+    connection.recv_buf().unwrap().extend_from_slice(bytes);
+    connection.handle_received(START).unwrap();
+}
+
+#[test]
+fn one_that_ends_looks_for_memory_again_too() {
+    let mut connection = proven(Config::default());
+    let refused = Verdict::Refuse(Refusal::Stopping);
+    let order = ToConnection { proven_verdict: Some(refused), ..ToConnection::default() };
+    connection.handle_order(START, order);
+    let mut pinned: Vec<BytesMut> = Vec::new();
+    while let Some(slab) = connection.inbound.take_slab() {
+        pinned.push(slab);
+    }
+    assert!(connection.recv_buf().is_none() && !connection.may_read());
+    let next = connection.next_timeout().unwrap();
+    assert_eq!(next.why, TimerKind::Memory);
+    assert!(next.at <= START.after(Duration::from_millis(10)));
+    connection.inbound.give_back(pinned.pop().unwrap());
+    connection.handle_timeout(next.at);
+    assert!(connection.may_read() && connection.recv_buf().is_some());
+    // The end that it waited for is noticed, and all is over.
+    connection.handle_eof(next.at);
+    assert_eq!(connection.next_timeout().unwrap().why, TimerKind::Close);
+}
