@@ -73,6 +73,8 @@ struct RecvStream {
     gained: usize,
     /// Stands in `blocked`.
     blocked: bool,
+    /// Counted in `assembling`.
+    assembling: bool,
     /// Received and not decoded, oldest first; at most the stream's window.
     backlog: VecDeque<Bytes>,
 }
@@ -124,6 +126,8 @@ pub(super) struct Receiver {
     waiting: VecDeque<StreamId>,
     /// Streams with a backlog; one entry a stream.
     blocked: VecDeque<StreamId>,
+    /// How many streams are inside a package and have no backlog.
+    assembling: usize,
     inbox: Batch,
     inbox_held: usize,
     inbox_max: usize,
@@ -186,6 +190,7 @@ impl Receiver {
                 .max(config.message_max.saturating_add(crate::config::PACKAGE_OVERHEAD_MAX)),
             waiting: VecDeque::new(),
             blocked: VecDeque::new(),
+            assembling: 0,
             inbox: Batch::default(),
             inbox_held: 0,
             inbox_max: config.inbox_max,
@@ -316,6 +321,18 @@ impl Receiver {
         if state.blocked {
             self.blocked.retain(|blocked| *blocked != stream);
         }
+        self.assembling = self.assembling.saturating_sub(usize::from(state.assembling));
+    }
+
+    /// Counts a stream that may have begun or ended a package, or got or lost a backlog.
+    fn recount(&mut self, stream: StreamId) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let inside = !state.blocked && !state.decoder.is_between();
+        match (core::mem::replace(&mut state.assembling, inside), inside) {
+            (false, true) => self.assembling = self.assembling.saturating_add(1),
+            (true, false) => self.assembling = self.assembling.saturating_sub(1),
+            _ => {}
+        }
     }
 
     /// The peer broke a rule on a stream: reset it.
@@ -355,6 +372,7 @@ impl Receiver {
             if state.accepted && !state.blocked {
                 state.blocked = true;
                 self.blocked.push_back(stream);
+                self.recount(stream);
             }
             return Ok(());
         }
@@ -367,6 +385,7 @@ impl Receiver {
                 self.blocked.push_back(stream);
             }
         }
+        self.recount(stream);
         Ok(())
     }
 
@@ -616,13 +635,14 @@ impl Receiver {
             } else if state.finished {
                 self.forget(stream);
             }
+            self.recount(stream);
         }
         Ok(())
     }
 
-    /// Whether a stream is inside a package, so that its progress has to be watched.
-    pub(super) fn is_assembling(&self) -> bool {
-        self.streams.values().any(|state| !state.decoder.is_between() && !state.blocked)
+    /// Whether a stream is inside a package, so that its progress has to be watched. O(1).
+    pub(super) const fn is_assembling(&self) -> bool {
+        self.assembling > 0
     }
 
     /// Resets the streams whose unfinished package had credit and gained less than `least` since
@@ -658,6 +678,7 @@ impl Receiver {
                 state.blocked = false;
                 state.backlog = VecDeque::new();
             }
+            self.recount(stream);
         }
     }
 
@@ -677,6 +698,8 @@ impl Receiver {
         assert_eq!(waits, self.waiting.len());
         let blocked = self.streams.values().filter(|state| state.blocked).count();
         assert_eq!(blocked, self.blocked.len());
+        let inside = |state: &&RecvStream| !state.blocked && !state.decoder.is_between();
+        assert_eq!(self.streams.values().filter(inside).count(), self.assembling);
         let held = self.streams.values().filter(|state| !state.accepted).count();
         assert_eq!(held, self.held.len());
         assert_eq!(self.gate.in_use() as usize, self.streams.len().saturating_sub(held));
