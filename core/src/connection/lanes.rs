@@ -86,7 +86,7 @@ pub(super) struct Lanes {
     free: Vec<u32>,
     /// Which slot a stream's lane is in; as many entries as lanes.
     by_stream: Vec<(StreamId, u32)>,
-    /// Deadlines in their order; those of lanes that are done are passed over. Bound: four times
+    /// Deadlines in their order; those of lanes that are done are passed over. Bound: five times
     /// the lanes there were at once, and 64.
     deadlines: VecDeque<(Instant, LaneId)>,
     /// Opened, their SYN not framed yet, oldest first.
@@ -596,7 +596,7 @@ impl Lanes {
     /// Gives the stream of a lane more to send, and says when the lane wants more.
     fn feed_lent(&mut self, now: Instant, uni: &mut Session, id: LaneId) {
         let deadline = now.after(self.send_deadline);
-        let mut took = false;
+        let mut begins = false;
         loop {
             let Some(lane) = lane_mut(&mut self.slots, id) else { return };
             let Some(lent) = &mut lane.lent else { return };
@@ -604,10 +604,11 @@ impl Lanes {
                 break;
             }
             let Some(item) = lent.outbox.take_next() else { break };
-            took = true;
+            begins |= lane.deadline == Instant::MAX;
             self.load_lane(uni, id, parcel_of(item, deadline));
         }
-        if took {
+        // The deadline of a stream is that of its oldest message.
+        if begins {
             self.deadlines.push_back((deadline, id));
         }
         let Some(lane) = lane_mut(&mut self.slots, id) else { return };
@@ -658,6 +659,7 @@ impl Lanes {
     pub(super) fn assert_invariants(&self) {
         self.pool.assert_invariants();
         let lanes = self.slots.iter().filter(|slot| slot.lane.is_some()).count();
+        assert!(self.deadlines.len() <= self.slots.len().saturating_mul(5).saturating_add(64));
         assert_eq!(lanes, self.pool.counts().lent);
         assert_eq!(lanes, self.by_stream.len());
         assert_eq!(lanes.saturating_add(self.free.len()), self.slots.len());

@@ -272,6 +272,30 @@ fn a_borrowed_stream_that_is_reset_is_lost_with_its_messages() {
 }
 
 #[test]
+fn many_messages_one_by_one_on_a_borrowed_stream_that_stands_still() {
+    let (mut arena, p) = live(Config::default());
+    let peer = arena.peers[p].id;
+    let lane = arena.node.borrow(arena.now, &peer, &protocol(ECHO)).unwrap();
+    arena.peers[p].manners = Manners { credits: false, ..GOOD };
+    let send = |arena: &mut Arena, len: usize| {
+        let sent = arena.node.send_borrowed(arena.now, lane, &protocol(ECHO), vec![4; len].into());
+        arena.run();
+        sent
+    };
+    // The window of the stream, and more than that for the carrier.
+    send(&mut arena, (256 << 10) - 100).unwrap();
+    arena.outer(p, &Frame::update(1, 1 << 20));
+    for _ in 0..500 {
+        send(&mut arena, 1).unwrap();
+        arena.advance(Duration::from_millis(1));
+    }
+    arena.seconds(31);
+    assert_eq!(arena.news.last(), Some(&(lane, LaneNews::Lost(UndeliveredReason::Deadline))));
+    let late = arena.undelivered(UndeliveredReason::Deadline);
+    assert!((490..=500).contains(&late.0) && late.0 == late.1, "{late:?}");
+}
+
+#[test]
 fn a_borrowed_stream_of_a_lost_link_is_lost_too() {
     let (mut arena, p) = live(Config::default());
     let peer = arena.peers[p].id;
