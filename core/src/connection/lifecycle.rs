@@ -1,6 +1,7 @@
 //! The phases of a connection, its deadlines, and its end.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
@@ -184,14 +185,19 @@ impl<C: SecureChannel> Connection<C> {
         self.hot = hot;
     }
 
-    fn adopt(&mut self, now: Instant, parcels: alloc::vec::Vec<Parcel>) {
-        if self.phase.is_ending() {
+    /// Takes messages that another connection of the peer left over.
+    fn adopt(&mut self, now: Instant, parcels: Vec<Parcel>) {
+        if !self.phase.is_ending() {
+            self.lanes.adopt(now, parcels);
+            self.pump_due = true;
+        } else if let Some(closed) = &mut self.report.closed {
+            closed.leftover.extend(parcels);
+        } else if self.reported {
             for parcel in parcels {
                 parcel.count(UndeliveredReason::ConnectionLost, &mut self.lanes.undelivered);
             }
         } else {
-            self.lanes.adopt(now, parcels);
-            self.pump_due = true;
+            self.late.extend(parcels);
         }
     }
 
@@ -199,18 +205,9 @@ impl<C: SecureChannel> Connection<C> {
     pub(super) fn return_messages(&mut self, outbox: &mut Outbox) {
         let now = self.clock.now();
         let deadline = now.after(self.setup.config.send_deadline);
-        while let Some(item) = outbox.take_next() {
-            let parcel = super::parcel_of(item, deadline);
-            match (&self.phase, &mut self.report.closed) {
-                (Phase::Draining(_), _) => self.lanes.adopt(now, alloc::vec![parcel]),
-                (_, Some(closed)) => closed.leftover.push(parcel),
-                _ if self.reported => {
-                    parcel.count(UndeliveredReason::ConnectionLost, &mut self.lanes.undelivered);
-                }
-                _ => self.late.push(parcel),
-            }
-        }
-        self.pump_due = true;
+        let items = core::iter::from_fn(|| outbox.take_next());
+        let parcels = items.map(|item| super::parcel_of(item, deadline)).collect();
+        self.adopt(now, parcels);
     }
 
     /// Closes in order: what was accepted leaves first.

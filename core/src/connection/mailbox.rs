@@ -129,6 +129,21 @@ impl ToConnection {
             self.close = later.close;
         }
     }
+
+    /// Sends back what is in a mailbox that its connection did not take before its end.
+    ///
+    /// Messages that were moved to it go into `report`: with a final one they move on to another
+    /// connection of the peer, with any other they are counted as undelivered.
+    pub fn send_back(self, report: &mut ToNode) {
+        match &mut report.closed {
+            Some(closed) => closed.leftover.extend(self.adopt),
+            None => {
+                for parcel in self.adopt {
+                    parcel.count(UndeliveredReason::ConnectionLost, &mut report.undelivered);
+                }
+            }
+        }
+    }
 }
 
 fn replace<T>(slot: &mut Option<T>, later: Option<T>) {

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::Config;
 use crate::contract::TimerKind;
 use crate::error::Refusal;
+use crate::id::ProtocolId;
 use crate::secure::{ChannelFactory, Insecure, PlainChannel};
 use crate::seed::Seed;
 
@@ -43,12 +44,45 @@ fn give(connection: &mut Connection<PlainChannel>, bytes: &[u8]) {
     connection.handle_received(START).unwrap();
 }
 
-#[test]
-fn one_that_ends_looks_for_memory_again_too() {
-    let mut connection = proven(Config::default());
+fn refuse(connection: &mut Connection<PlainChannel>) {
     let refused = Verdict::Refuse(Refusal::Stopping);
     let order = ToConnection { proven_verdict: Some(refused), ..ToConnection::default() };
     connection.handle_order(START, order);
+}
+
+/// An order that moves a message to a connection.
+fn adopt(connection: &Connection<PlainChannel>) -> ToConnection {
+    let mut outbox = connection.outbox();
+    outbox.push(&ProtocolId::new("/echo").unwrap(), "hello".into()).unwrap();
+    let item = outbox.take_next().unwrap();
+    let adopt = alloc::vec![parcel_of(item, START.after(Duration::from_secs(9)))];
+    ToConnection { adopt, ..ToConnection::default() }
+}
+
+#[test]
+fn messages_that_are_moved_to_one_that_ends_go_back_with_its_last_report() {
+    let mut connection = proven(Config::default());
+    refuse(&mut connection);
+    let order = adopt(&connection);
+    connection.handle_order(START, order);
+    let mut outbox = connection.outbox();
+    outbox.push(&ProtocolId::new("/echo").unwrap(), "later".into()).unwrap();
+    connection.handle_messages(START, &mut outbox);
+    let mut report = connection.poll_report().unwrap();
+    // And one that it did not even see.
+    adopt(&connection).send_back(&mut report);
+    assert!(report.is_final() && report.undelivered.is_empty());
+    assert_eq!(report.closed.unwrap().leftover.len(), 3);
+    let mut other = ToNode::default();
+    adopt(&connection).send_back(&mut other);
+    let lost = other.undelivered.pop().unwrap();
+    assert_eq!((lost.messages, lost.bytes), (1, 5));
+}
+
+#[test]
+fn one_that_ends_looks_for_memory_again_too() {
+    let mut connection = proven(Config::default());
+    refuse(&mut connection);
     let mut pinned: Vec<BytesMut> = Vec::new();
     while let Some(slab) = connection.inbound.take_slab() {
         pinned.push(slab);

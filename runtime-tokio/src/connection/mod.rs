@@ -62,6 +62,8 @@ pub(crate) struct Task<C> {
     /// Bytes written in this round and, until the task looked once more, in the one before.
     written: usize,
     shut: bool,
+    /// Its last report is with Node.
+    has_reported_end: bool,
 }
 
 /// However the task ends, nobody is left waiting for it: a task that broke is told by its node,
@@ -108,6 +110,7 @@ impl<C: SecureChannel> Task<C> {
             marked: Vec::new(),
             written: 0,
             shut: false,
+            has_reported_end: false,
         }
     }
 
@@ -149,6 +152,7 @@ impl<C: SecureChannel> Task<C> {
             self.shut_outbox(now);
         }
         if let Some(report) = self.connection.poll_report() {
+            self.has_reported_end |= report.is_final();
             if self.link.leave_report(report) {
                 self.shared.has_report(self.link.id());
             }
@@ -180,6 +184,10 @@ impl<C: SecureChannel> Task<C> {
     }
 
     fn take_order(&mut self, now: Instant) {
+        if self.has_reported_end {
+            // What is there now Node takes back.
+            return;
+        }
         if let Some(order) = self.link.take_order() {
             self.connection.handle_order(now, order);
         }

@@ -143,10 +143,13 @@ where
         self.shared.take_reporting(&mut reporting);
         let any = !reporting.is_empty();
         for id in reporting.drain(..) {
-            let Some(report) = self.links.get(&id).and_then(|link| link.take_report()) else {
-                continue;
-            };
+            let Some(link) = self.links.get(&id) else { continue };
+            let Some(mut report) = link.take_report() else { continue };
             let is_final = report.is_final();
+            if let Some(order) = is_final.then(|| link.take_order()).flatten() {
+                // It came too late for the connection.
+                order.send_back(&mut report);
+            }
             self.core.handle_report(self.clock.now(), id, report);
             if is_final {
                 self.links.remove(&id).into_iter().for_each(|link| self.see_off(link));

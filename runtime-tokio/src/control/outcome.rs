@@ -2,7 +2,9 @@
 
 use std::task::{Context, Poll};
 
+use headwater_core::connection::ToNode;
 use headwater_core::contract::{Event, IoCause};
+use headwater_core::id::ConnectionId;
 use headwater_core::secure::ChannelFactory;
 
 use super::Control;
@@ -41,9 +43,7 @@ where
                 // Its last report may be on its way still.
                 self.take_reports();
                 self.ending.retain(|link| link.id() != id);
-                if self.links.remove(&id).is_some() {
-                    self.core.handle_vanished(now, id);
-                }
+                self.on_vanished(id);
             }
             Ended::Listener(listener, cause) => {
                 self.listeners.remove(&listener);
@@ -72,14 +72,25 @@ where
         }
     }
 
+    /// The task of a connection ended without a last report.
+    fn on_vanished(&mut self, id: ConnectionId) {
+        let now = self.clock.now();
+        let Some(link) = self.links.remove(&id) else { return };
+        if let Some(order) = link.take_order() {
+            let mut report = ToNode::default();
+            order.send_back(&mut report);
+            self.core.handle_report(now, id, report);
+        }
+        self.core.handle_vanished(now, id);
+    }
+
     /// A task did not come to its end.
     fn on_broken(&mut self, kind: Kind) {
-        let now = self.clock.now();
         match kind {
             Kind::Connection(id) => {
+                self.take_reports();
                 self.ending.retain(|link| link.id() != id);
-                self.links.remove(&id);
-                self.core.handle_vanished(now, id);
+                self.on_vanished(id);
             }
             Kind::Listener(listener) => self.on_ended(Ended::Listener(listener, IoCause::Other)),
             Kind::Dial(connection) => self.on_ended(Ended::Dial(connection, Err(IoCause::Other))),
