@@ -95,6 +95,7 @@ macro_rules! suite {
                 }
                 pressure {
                     a_reader_that_stops_fills_the_sender_and_loses_nothing
+                    d47_a_protocol_is_told_of_past_a_reader_that_stops
                     what_was_not_sent_in_time_is_not_sent
                     one_who_waits_for_room_goes_on_when_there_is_some
                     a_stop_wakes_one_who_waits_for_room

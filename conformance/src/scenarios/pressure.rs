@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
+use headwater_core::contract::Notification;
 use headwater_core::error::SendError;
+use headwater_core::id::ProtocolId;
 
 use crate::pair::{Pair, id, is_disconnected, patient, payload, start, test};
 use crate::{Adapter, LONG, Messages, Node, Running, Wait};
@@ -50,6 +52,20 @@ pub fn a_reader_that_stops_fills_the_sender_and_loses_nothing<A: Adapter, B: Ada
     assert_eq!(one.message().payload, "room again");
     assert!(two.node.stop(LONG));
     assert_eq!(one.messages.recv(Duration::from_millis(50)), Err(Wait::Over));
+    one.stop();
+}
+
+/// Messages wait for the reader; what nodes tell each other does not.
+pub fn d47_a_protocol_is_told_of_past_a_reader_that_stops<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let Pair { mut one, two, .. } = Pair::connect(a, b);
+    let sent = fill(&two.node, |number| payload(number, 1000));
+    let late = ProtocolId::new("/late/1.0.0").unwrap();
+    two.node.register(late.clone()).unwrap();
+    one.told(|told| *told == Notification::Supported { peer: id("two"), protocol: late.clone() });
+    for _ in 0..sent {
+        assert_eq!(one.message().payload.len(), 1000);
+    }
+    two.stop();
     one.stop();
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each stream carries packages (spec 3). A package that lies in one piece of input is published
 //! as a slice of it; any other is assembled, that is copied once. While the inbox is full, bytes
-//! wait in the backlog of their stream, whose window bounds it.
+//! wait in the backlog of their stream, whose window bounds it. Only what the exchanger sends
+//! passes, unless messages of the same stream are before it: lists are not for the application.
 //!
 //! Credit (spec 2.2) of a message returns when the application consumes it. A package longer than
 //! [`RETAINED`] needs more than that: it reserves its declared length in the ledger, and once
@@ -73,6 +74,8 @@ struct RecvStream {
     gained: usize,
     /// Stands in `blocked`.
     blocked: bool,
+    /// The package at hand is known to be the exchanger's, which a full inbox does not hold up.
+    passes: bool,
     /// Counted in `assembling`.
     assembling: bool,
     /// Received and not decoded, oldest first; at most the stream's window.
@@ -367,14 +370,10 @@ impl Receiver {
     ) -> Result<(), Spent> {
         let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
         state.gained = state.gained.saturating_add(range.len());
-        if !state.accepted || state.blocked || self.inbox_held >= self.inbox_max {
+        if !state.accepted || state.blocked {
+            let accepted = state.accepted;
             state.keep(&mut self.stash, chunk, range, copy);
-            if state.accepted && !state.blocked {
-                state.blocked = true;
-                self.blocked.push_back(stream);
-                self.recount(stream);
-            }
-            return Ok(());
+            return if accepted { self.pass_exchanger(now, uni, stream) } else { Ok(()) };
         }
         let end = range.end;
         let stopped = self.decode(now, uni, stream, chunk, range, copy)?;
@@ -394,7 +393,55 @@ impl Receiver {
         self.listed = None;
     }
 
-    /// Decodes until the end of `range` or until the inbox is full; gives where it stopped.
+    /// Decodes what the exchanger sent at the front of a backlog that waits for the inbox.
+    fn pass_exchanger(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+    ) -> Result<(), Spent> {
+        while let Some(state) = self.streams.get_mut(&stream) {
+            let pieces = state.backlog.iter().map(|piece| &piece[..]);
+            state.passes |= state.decoder.is_next(ProtocolId::EXCHANGER, pieces) == Some(true);
+            if !state.passes {
+                break;
+            }
+            let Some(chunk) = state.backlog.pop_front() else { break };
+            self.decode_kept(now, uni, stream, chunk)?;
+            let state = self.streams.get_mut(&stream);
+            if let Some(state) = state.filter(|state| state.backlog.is_empty()) {
+                state.blocked = false;
+                self.blocked.retain(|blocked| *blocked != stream);
+                if state.finished {
+                    self.forget(stream);
+                }
+                break;
+            }
+        }
+        self.recount(stream);
+        Ok(())
+    }
+
+    /// Decodes a piece of a backlog; what the inbox has no room for goes back to its front.
+    fn decode_kept(
+        &mut self,
+        now: Instant,
+        uni: &mut Session,
+        stream: StreamId,
+        chunk: Bytes,
+    ) -> Result<(), Spent> {
+        self.listed = None;
+        let stopped = self.decode(now, uni, stream, &chunk, 0..chunk.len(), false);
+        self.listed = None;
+        let stopped = stopped?.min(chunk.len());
+        if let Some(state) = self.streams.get_mut(&stream).filter(|_| stopped < chunk.len()) {
+            state.backlog.push_front(chunk.slice(stopped..));
+        }
+        Ok(())
+    }
+
+    /// Decodes until the end of `range` or until the inbox is full; gives where it stopped. What
+    /// the exchanger sent passes a full inbox.
     fn decode(
         &mut self,
         now: Instant,
@@ -407,9 +454,15 @@ impl Receiver {
         let Range { start: mut at, end } = range;
         let window = uni.receive_credit(stream) as usize;
         self.buffers.granted = window.saturating_add(end.saturating_sub(at)).max(4096);
-        while at < end && self.inbox_held < self.inbox_max {
+        while at < end {
             let Some(state) = self.streams.get_mut(&stream) else { return Ok(end) };
             let input = chunk.get(at..end).unwrap_or(&[]);
+            if self.inbox_held >= self.inbox_max && !state.passes {
+                state.passes = state.decoder.is_next(ProtocolId::EXCHANGER, [input]) == Some(true);
+                if !state.passes {
+                    break;
+                }
+            }
             let Ok(pushed) = state.decoder.push(input, &self.limits, &mut self.buffers) else {
                 self.offend(now, uni, stream, Offence::Package)?;
                 return Ok(end);
@@ -417,6 +470,9 @@ impl Receiver {
             state.uncredited = state.uncredited.saturating_add(pushed.consumed);
             let start = at;
             at = at.saturating_add(pushed.consumed);
+            // Of the next one it is not known yet.
+            state.passes &=
+                !matches!(pushed.item, Some(Item::Inline { .. } | Item::Assembled { .. }));
             match pushed.item {
                 Some(Item::Inline { protocol, payload, compressed }) => {
                     let source = Source::Chunk { chunk, start, copy };
@@ -621,14 +677,8 @@ impl Receiver {
             let Some(state) = self.streams.get_mut(&stream) else { continue };
             state.blocked = false;
             let Some(chunk) = state.backlog.pop_front() else { continue };
-            self.listed = None;
-            let stopped = self.decode(now, uni, stream, &chunk, 0..chunk.len(), false);
-            self.listed = None;
-            let stopped = stopped?.min(chunk.len());
+            self.decode_kept(now, uni, stream, chunk)?;
             let Some(state) = self.streams.get_mut(&stream) else { continue };
-            if stopped < chunk.len() {
-                state.backlog.push_front(chunk.slice(stopped..));
-            }
             if !state.backlog.is_empty() {
                 state.blocked = true;
                 self.blocked.push_back(stream);

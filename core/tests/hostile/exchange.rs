@@ -358,3 +358,100 @@ fn a_refusal_says_nothing_to_the_wrong_peer() {
     assert!(arena.notifications.iter().any(failed));
     arena.assert_nothing_left();
 }
+
+/// A node whose application takes nothing, and whose peer has sent until its inbox was full.
+fn full_inbox() -> (Arena, usize) {
+    let mut config = Config::default();
+    config.inbox_max = 64 << 10;
+    let mut arena = Arena::new(config);
+    let p = arena.opened();
+    arena.takes = false;
+    for stream in [1, 3, 5] {
+        arena.stream(p, stream);
+        let message = package(ECHO, &[7; 10_000]);
+        let sent = arena.pour(p, stream, &message.repeat(30));
+        assert!(sent < 30 * message.len() && arena.peers[p].credit(UNI, stream) == 0);
+    }
+    arena.stream(p, 7);
+    (arena, p)
+}
+
+/// Whether the node answered a list with its own.
+fn answered(arena: &Arena, p: usize) -> bool {
+    let streams = arena.peers[p].opened();
+    let names = b"\x1a/protocol-exchanger/v0.0.1";
+    streams.iter().any(|stream| {
+        let received = arena.peers[p].received(UNI, *stream);
+        received.windows(names.len()).any(|window| window == names)
+    })
+}
+
+#[test]
+fn d47_a_list_passes_an_inbox_that_nobody_empties() {
+    let whole = {
+        let (arena, p) = full_inbox();
+        exchanger(MessageKind::Push, arena.peers[p].id, &["/new"])
+    };
+    for cut in 0..whole.len() {
+        let (mut arena, p) = full_inbox();
+        let peer = arena.peers[p].id;
+        let news = Notification::Supported { peer, protocol: crate::raw::protocol("/new") };
+        for piece in [&whole[..cut], &whole[cut..]] {
+            assert!(!arena.notifications.contains(&news));
+            arena.uni(p, &Frame::data(7, piece));
+        }
+        assert!(arena.notifications.contains(&news), "cut at {cut}");
+        assert!(answered(&arena, p));
+    }
+}
+
+#[test]
+fn d47_lists_pass_an_inbox_byte_by_byte_and_messages_behind_them_wait() {
+    let (mut arena, p) = full_inbox();
+    let id = arena.peers[p].id;
+    let lists = [&["/a"][..], &["/b"], &["/a", "/b"]];
+    let mut bytes: Vec<u8> = Vec::new();
+    for list in lists {
+        bytes.extend(exchanger(MessageKind::Push, id, list));
+    }
+    bytes.extend(package(ECHO, b"behind"));
+    for byte in bytes.chunks(1) {
+        arena.uni(p, &Frame::data(7, byte));
+    }
+    // A list behind a message waits with it.
+    arena.uni(p, &Frame::data(7, exchanger(MessageKind::Push, id, &["/c"])));
+    let route = arena.node.route(&id).unwrap();
+    assert!(route.supports("/a") && route.supports("/b") && !route.supports("/c"));
+    assert!(arena.peers[p].credit(UNI, 7) <= 262_144);
+    arena.takes = true;
+    arena.run();
+    assert!(arena.node.route(&id).unwrap().supports("/c"));
+    let messages = std::mem::take(&mut arena.messages);
+    let (small, large): (Vec<_>, Vec<_>) = messages.iter().partition(|m| m.payload.len() == 6);
+    assert_eq!(small.len(), 1);
+    // What the windows let through, whole.
+    assert_eq!(large.len(), 3 * (262_144 / package(ECHO, &[7; 10_000]).len()));
+    assert!(large.iter().all(|message| message.payload == [7; 10_000][..]));
+}
+
+/// What has begun as a list while there was room is one when there is none, and is bad if it is.
+#[test]
+fn d71_a_bad_list_is_refused_while_the_inbox_is_full() {
+    let mut arena = arena();
+    let p = arena.opened();
+    arena.takes = false;
+    let bad = exchanger(MessageKind::Push, peer_id(77), &["/other"]);
+    for (stream, cut) in [(1, 4), (3, 20), (5, 60)] {
+        arena.stream(p, stream);
+        arena.uni(p, &Frame::data(stream, &bad[..cut]));
+    }
+    for stream in [7, 9, 11, 13, 15, 17] {
+        arena.stream(p, stream);
+        arena.pour(p, stream, &package(ECHO, &[7; 200_000]));
+    }
+    for (stream, cut) in [(1, 4), (3, 20), (5, 60)] {
+        arena.uni(p, &Frame::data(stream, &bad[cut..]));
+        assert!(arena.peers[p].was_reset(UNI, stream), "{stream}");
+    }
+    assert!(arena.is_connected(p));
+}

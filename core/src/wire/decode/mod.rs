@@ -233,6 +233,27 @@ impl Decoder {
         self.prefix_len == 0
     }
 
+    /// Whether the package that the stream is in, or comes to next, is of `protocol`, as the bytes
+    /// tell that were pushed and those that `follow`; `None` if they are too few for that.
+    #[must_use]
+    pub fn is_next<'a>(
+        &'a self,
+        protocol: &str,
+        follow: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<bool> {
+        let prefix = self.prefix.get(..usize::from(self.prefix_len)).unwrap_or_default();
+        let body = self.assembly.as_ref().map_or(&[][..], |assembly| &assembly.buffer);
+        let mut bytes = [prefix, body].into_iter().chain(follow).flatten().skip(PREFIX_LEN);
+        // Of a longer one the length would take more than a byte.
+        let len = u8::try_from(protocol.len()).ok().filter(|len| *len < 0x80)?;
+        for wanted in core::iter::once(len).chain(protocol.bytes()) {
+            if *bytes.next()? != wanted {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
     /// The buffer of the package in assembly, for an owner that gives up the stream.
     #[must_use]
     pub fn into_buffer(self) -> Option<BytesMut> {
