@@ -15,6 +15,8 @@
 //! R3 bytes received on a stream and not released are those of its backlog, of its unfinished
 //! package up to `RETAINED` (or its window while it waits), and of its unconsumed messages.
 
+mod decode;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use core::ops::Range;
 
@@ -24,16 +26,13 @@ use super::offences::Offences;
 use crate::buffer::{AppendSlab, AssemblyConfig, AssemblyPool};
 use crate::config::Config;
 use crate::error::Offence;
-use crate::id::{PeerId, ProtocolId};
+use crate::id::PeerId;
 use crate::message::{Batch, Consumed, Share};
 use crate::mux::{INITIAL_WINDOW, Session, StreamId};
 use crate::protocol::ProtocolSet;
 use crate::receive::{Admission, StreamGate};
 use crate::time::Instant;
-use crate::wire::{
-    AssemblyBuffers, DecodeLimits, Decoder, ExchangerLimits, ExchangerMessage, Item, MessageKind,
-    gzip,
-};
+use crate::wire::{AssemblyBuffers, DecodeLimits, Decoder, ExchangerLimits};
 
 /// How much of an unfinished package is not credited before it is consumed.
 pub(super) const RETAINED: usize = INITIAL_WINDOW as usize / 4;
@@ -357,141 +356,6 @@ impl Receiver {
         if self.offences.spend(now) { Ok(()) } else { Err(Spent(what)) }
     }
 
-    /// The bytes `range` of `chunk` came on a stream. `copy` asks for messages that do not pin
-    /// the chunk.
-    pub(super) fn data(
-        &mut self,
-        now: Instant,
-        uni: &mut Session,
-        stream: StreamId,
-        chunk: &Bytes,
-        range: Range<usize>,
-        copy: bool,
-    ) -> Result<(), Spent> {
-        let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
-        state.gained = state.gained.saturating_add(range.len());
-        if !state.accepted || state.blocked {
-            let accepted = state.accepted;
-            state.keep(&mut self.stash, chunk, range, copy);
-            return if accepted { self.pass_exchanger(now, uni, stream) } else { Ok(()) };
-        }
-        let end = range.end;
-        let stopped = self.decode(now, uni, stream, chunk, range, copy)?;
-        if stopped < end {
-            if let Some(state) = self.streams.get_mut(&stream) {
-                state.keep(&mut self.stash, chunk, stopped..end, copy);
-                state.blocked = true;
-                self.blocked.push_back(stream);
-            }
-        }
-        self.recount(stream);
-        Ok(())
-    }
-
-    /// A new chunk is going to be decoded, or the old one was replaced.
-    pub(super) const fn new_chunk(&mut self) {
-        self.listed = None;
-    }
-
-    /// Decodes what the exchanger sent at the front of a backlog that waits for the inbox.
-    fn pass_exchanger(
-        &mut self,
-        now: Instant,
-        uni: &mut Session,
-        stream: StreamId,
-    ) -> Result<(), Spent> {
-        while let Some(state) = self.streams.get_mut(&stream) {
-            let pieces = state.backlog.iter().map(|piece| &piece[..]);
-            state.passes |= state.decoder.is_next(ProtocolId::EXCHANGER, pieces) == Some(true);
-            if !state.passes {
-                break;
-            }
-            let Some(chunk) = state.backlog.pop_front() else { break };
-            self.decode_kept(now, uni, stream, chunk)?;
-            let state = self.streams.get_mut(&stream);
-            if let Some(state) = state.filter(|state| state.backlog.is_empty()) {
-                state.blocked = false;
-                self.blocked.retain(|blocked| *blocked != stream);
-                if state.finished {
-                    self.forget(stream);
-                }
-                break;
-            }
-        }
-        self.recount(stream);
-        Ok(())
-    }
-
-    /// Decodes a piece of a backlog; what the inbox has no room for goes back to its front.
-    fn decode_kept(
-        &mut self,
-        now: Instant,
-        uni: &mut Session,
-        stream: StreamId,
-        chunk: Bytes,
-    ) -> Result<(), Spent> {
-        self.listed = None;
-        let stopped = self.decode(now, uni, stream, &chunk, 0..chunk.len(), false);
-        self.listed = None;
-        let stopped = stopped?.min(chunk.len());
-        if let Some(state) = self.streams.get_mut(&stream).filter(|_| stopped < chunk.len()) {
-            state.backlog.push_front(chunk.slice(stopped..));
-        }
-        Ok(())
-    }
-
-    /// Decodes until the end of `range` or until the inbox is full; gives where it stopped. What
-    /// the exchanger sent passes a full inbox.
-    fn decode(
-        &mut self,
-        now: Instant,
-        uni: &mut Session,
-        stream: StreamId,
-        chunk: &Bytes,
-        range: Range<usize>,
-        copy: bool,
-    ) -> Result<usize, Spent> {
-        let Range { start: mut at, end } = range;
-        let window = uni.receive_credit(stream) as usize;
-        self.buffers.granted = window.saturating_add(end.saturating_sub(at)).max(4096);
-        while at < end {
-            let Some(state) = self.streams.get_mut(&stream) else { return Ok(end) };
-            let input = chunk.get(at..end).unwrap_or(&[]);
-            if self.inbox_held >= self.inbox_max && !state.passes {
-                state.passes = state.decoder.is_next(ProtocolId::EXCHANGER, [input]) == Some(true);
-                if !state.passes {
-                    break;
-                }
-            }
-            let Ok(pushed) = state.decoder.push(input, &self.limits, &mut self.buffers) else {
-                self.offend(now, uni, stream, Offence::Package)?;
-                return Ok(end);
-            };
-            state.uncredited = state.uncredited.saturating_add(pushed.consumed);
-            let start = at;
-            at = at.saturating_add(pushed.consumed);
-            // Of the next one it is not known yet.
-            state.passes &=
-                !matches!(pushed.item, Some(Item::Inline { .. } | Item::Assembled { .. }));
-            match pushed.item {
-                Some(Item::Inline { protocol, payload, compressed }) => {
-                    let source = Source::Chunk { chunk, start, copy };
-                    self.deliver(now, uni, stream, source, protocol, payload, compressed)?;
-                }
-                Some(Item::Assembled { package, protocol, payload, compressed }) => {
-                    let source = Source::Package(package);
-                    self.deliver(now, uni, stream, source, protocol, payload, compressed)?;
-                }
-                Some(Item::Begun { len }) => self.begin(now, uni, stream, len),
-                None => self.credit_progress(now, uni, stream),
-            }
-            if pushed.consumed == 0 && at < end {
-                break;
-            }
-        }
-        Ok(at)
-    }
-
     /// A package of `len` bytes has begun and is not all here.
     fn begin(&mut self, now: Instant, uni: &mut Session, stream: StreamId, len: usize) {
         if len > RETAINED {
@@ -531,120 +395,6 @@ impl Receiver {
         if excess > 0 {
             state.uncredited = RETAINED;
             uni.release(now, stream, excess);
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one decoded package")]
-    fn deliver(
-        &mut self,
-        now: Instant,
-        uni: &mut Session,
-        stream: StreamId,
-        source: Source<'_>,
-        protocol: Range<usize>,
-        payload: Range<usize>,
-        compressed: bool,
-    ) -> Result<(), Spent> {
-        let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
-        let share = Share {
-            stream: stream.0,
-            credit: u32::try_from(core::mem::take(&mut state.uncredited)).unwrap_or(u32::MAX),
-            reserved: u32::try_from(core::mem::take(&mut state.reserved)).unwrap_or(u32::MAX),
-            held: 0,
-        };
-        if core::mem::take(&mut state.waits) {
-            self.waiting.retain(|waiting| *waiting != stream);
-        }
-        let name = source.bytes(protocol);
-        // A protocol that this inbox lists already is ours, and not the exchanger's.
-        let place = match self.inbox.find_protocol(name) {
-            Some(place) => place,
-            None if name == ProtocolId::EXCHANGER.as_bytes() => {
-                let good = !compressed && self.exchanger(source.bytes(payload));
-                self.give_back(now, uni, share);
-                return if good { Ok(()) } else { self.offend(now, uni, stream, Offence::Push) };
-            }
-            None => match core::str::from_utf8(name).ok().and_then(|name| self.ours.get(name)) {
-                Some(protocol) => self.inbox.protocol(protocol.clone()),
-                None => {
-                    // Nobody takes it: the package goes, the stream stays (D-4).
-                    self.give_back(now, uni, share);
-                    return Ok(());
-                }
-            },
-        };
-        if compressed {
-            let Ok(plain) = gzip::decompress(source.bytes(payload), self.limits.message_max) else {
-                self.give_back(now, uni, share);
-                return self.offend(now, uni, stream, Offence::Gzip);
-            };
-            let len = plain.len();
-            let chunk = self.inbox.chunk(plain);
-            self.listed = None;
-            self.publish(chunk, 0..len, place, Share { held: as_u32(len), ..share });
-            return Ok(());
-        }
-        if payload.len() > self.limits.message_max {
-            self.give_back(now, uni, share);
-            return self.offend(now, uni, stream, Offence::Package);
-        }
-        let (chunk, range, held) = self.list(source, payload);
-        self.publish(chunk, range, place, Share { held: as_u32(held), ..share });
-        Ok(())
-    }
-
-    /// Lists in the inbox what a payload lies in; gives the place, the range in it, and how many
-    /// bytes are held by it that no message before it holds.
-    fn list(&mut self, source: Source<'_>, payload: Range<usize>) -> (u32, Range<usize>, usize) {
-        match source {
-            Source::Chunk { copy: true, .. } => {
-                let copied = Bytes::copy_from_slice(source.bytes(payload));
-                let len = copied.len();
-                self.listed = None;
-                (self.inbox.chunk(copied), 0..len, len)
-            }
-            Source::Chunk { chunk, start, copy: false } => {
-                let range = payload.start.saturating_add(start)..payload.end.saturating_add(start);
-                match self.listed {
-                    Some(place) => (place, range, 0),
-                    None => {
-                        let place = self.inbox.chunk(chunk.clone());
-                        self.listed = Some(place);
-                        (place, range, chunk.len())
-                    }
-                }
-            }
-            Source::Package(package) => {
-                let len = package.len();
-                self.listed = None;
-                (self.inbox.chunk(package), payload, len)
-            }
-        }
-    }
-
-    fn publish(&mut self, chunk: u32, range: Range<usize>, protocol: u32, mut share: Share) {
-        share.held = share.held.saturating_add(as_u32(DESCRIPTOR));
-        self.inbox_held = self.inbox_held.saturating_add(share.held as usize);
-        self.inbox.push(chunk, range.start, range.len(), protocol, share);
-    }
-
-    /// A message of the exchanger's protocol; false if it breaks the rules.
-    fn exchanger(&mut self, payload: &[u8]) -> bool {
-        let Ok(message) = ExchangerMessage::decode(payload, &self.exchanger_limits) else {
-            return false;
-        };
-        match message.kind {
-            // On this path the exchange at the start of a connection has no meaning (spec 4.4).
-            MessageKind::Request | MessageKind::Response => true,
-            _ if message.pid != self.peer => false,
-            MessageKind::Push => {
-                self.pushed = Some(message.protocols);
-                true
-            }
-            MessageKind::PushOk => {
-                self.push_ok = Some(message.protocols);
-                true
-            }
         }
     }
 
@@ -754,28 +504,4 @@ impl Receiver {
         assert_eq!(held, self.held.len());
         assert_eq!(self.gate.in_use() as usize, self.streams.len().saturating_sub(held));
     }
-}
-
-/// Where a package lies.
-enum Source<'a> {
-    /// In the chunk that is being decoded, from `start` on.
-    Chunk { chunk: &'a Bytes, start: usize, copy: bool },
-    /// In an assembly of its own.
-    Package(Bytes),
-}
-
-impl Source<'_> {
-    fn bytes(&self, range: Range<usize>) -> &[u8] {
-        match self {
-            Self::Chunk { chunk, start, .. } => {
-                let range = range.start.saturating_add(*start)..range.end.saturating_add(*start);
-                chunk.get(range).unwrap_or(&[])
-            }
-            Self::Package(package) => package.get(range).unwrap_or(&[]),
-        }
-    }
-}
-
-fn as_u32(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
