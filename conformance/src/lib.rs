@@ -98,6 +98,7 @@ macro_rules! suite {
                     d47_a_protocol_is_told_of_past_a_reader_that_stops
                     what_was_not_sent_in_time_is_not_sent
                     one_who_waits_for_room_goes_on_when_there_is_some
+                    a_stop_leaves_what_had_come_to_the_reader
                     a_stop_wakes_one_who_waits_for_room
                     peers_that_come_and_go_leave_a_bounded_heap
                 }

@@ -1,8 +1,8 @@
 //! What the loop's thread and the application's threads share.
 //!
 //! Bounds: a list of marks has one entry for each connection and each borrowed stream; the list
-//! of arrivals one for each connection, a few for ended ones, and when the loop ends one more for
-//! each; see [`NOTICES_MAX`] for the notifications.
+//! of arrivals one for each connection, a few for ended ones, and when the loop ends what core has
+//! left; see [`NOTICES_MAX`] for the notifications.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

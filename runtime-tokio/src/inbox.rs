@@ -8,6 +8,7 @@
 //! application and two are on their way back. Each holds `inbox_max` bytes and one message more.
 //! Over all connections as many batches wait as there are live ones, and [`ENDED_MAX`]; what finds
 //! no place stays in core, which drops what an ended connection has left after `close_deadline`.
+//! When the node stops all that core has left comes here, so that no stop waits for a reader.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +62,8 @@ struct List {
     held: Vec<Arc<Link>>,
     /// Connections with a socket.
     live: usize,
+    /// The node stops: ended connections leave everything here.
+    is_open: bool,
 }
 
 impl Arrivals {
@@ -78,7 +81,7 @@ impl Arrivals {
     /// not, the connection hears when it has.
     pub(crate) fn offer(&self, link: &Arc<Link>, take: impl FnOnce() -> Batch) -> bool {
         let mut list = lock(&self.list);
-        if list.links.len() >= list.live + ENDED_MAX {
+        if list.links.len() >= list.live + ENDED_MAX && !list.is_open {
             if !list.held.iter().any(|held| Arc::ptr_eq(held, link)) {
                 list.held.push(Arc::clone(link));
             }
@@ -89,6 +92,18 @@ impl Arrivals {
         drop(list);
         self.wake.set(1);
         true
+    }
+
+    /// The node stops: from now on there is a place for everything that ended connections have.
+    pub(crate) fn open(&self) {
+        let held = {
+            let mut list = lock(&self.list);
+            list.is_open = true;
+            std::mem::take(&mut list.held)
+        };
+        for held in held {
+            held.wake.set(INBOX);
+        }
     }
 
     /// The next batch and its connection.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_core::address::Address;
-use headwater_core::config::Config;
 use headwater_core::contract::Notification;
 use headwater_core::error::SendError;
 use headwater_core::id::ProtocolId;
@@ -127,13 +126,34 @@ pub fn one_who_waits_for_room_goes_on_when_there_is_some<A: Adapter, B: Adapter>
     one.stop();
 }
 
+/// The stop waits for no reader, and what had come before it can be read after it: each message
+/// was received or is counted by its sender.
+pub fn a_stop_leaves_what_had_come_to_the_reader<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let Pair { mut one, mut two, .. } = Pair::connect(a, b);
+    let message = |number: usize| Bytes::from((number as u32).to_be_bytes().repeat(250));
+    let sent = fill(&two.node, message);
+    assert!(one.node.stop(LONG), "the stop waits for the reader");
+    assert!(two.node.stop(LONG));
+    let lost = two.last_words().into_iter().map(|told| match told {
+        Notification::Undelivered { messages, .. } => messages as usize,
+        _ => 0,
+    });
+    let lost: usize = lost.sum();
+    let mut seen = vec![false; sent];
+    while let Ok(found) = one.messages.recv(LONG) {
+        let number = u32::from_be_bytes(*found.payload.first_chunk().unwrap()) as usize;
+        assert!(found.payload == message(number));
+        assert!(!std::mem::replace(&mut seen[number], true), "{number} came twice");
+    }
+    let arrived = seen.iter().filter(|seen| **seen).count();
+    assert!(arrived + lost >= sent, "{arrived} of {sent} arrived, {lost} are counted as lost");
+    two.stop();
+    one.stop();
+}
+
 /// With the payload, and long before its time is over.
 pub fn a_stop_wakes_one_who_waits_for_room<A: Adapter, B: Adapter>(a: &A, b: &B) {
-    // Whoever stops may give a reader this long to take what is there; here it takes nothing.
-    let mut config = Config::default();
-    config.close_deadline = Duration::from_millis(300);
-    let (one, two) = (start(a, "one", config), start(b, "two", patient()));
-    let Pair { one, two, .. } = Pair::connect_these(one, two, Into::into);
+    let Pair { one, two, .. } = Pair::connect(a, b);
     let large = payload(0, 1 << 20);
     fill(&two.node, |_| large.clone());
     std::thread::scope(|scope| {

@@ -306,6 +306,7 @@ impl<C: SecureChannel> Connection<C> {
             self.phase_deadline = Some(linger);
             self.memory_at = None;
             self.inbound.discard();
+            self.receiver.close(self.clock.now(), &mut self.uni);
         }
         command
     }

@@ -321,8 +321,11 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     /// Exchanges `batch`, from which everything was popped, for the messages that wait.
+    ///
+    /// While the link lives, more follow when these are consumed. Of a connection that is
+    /// [closed](Self::is_closed) everything that is left can be taken at once, batch after batch.
     pub fn take_messages(&mut self, batch: &mut Batch) {
-        self.receiver.take_messages(batch);
+        self.receiver.take_messages(self.clock.now(), &mut self.uni, batch);
     }
 
     /// The application has consumed messages: their credit returns to the peer.

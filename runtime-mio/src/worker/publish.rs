@@ -239,14 +239,14 @@ impl<F: ChannelFactory> Worker<F> {
         }
     }
 
-    /// The loop ends: what was held back follows, as far as core had it.
+    /// The loop ends, and every link is closed: what was held back follows, all that core has.
     pub(super) fn publish_rest(&mut self) {
         let now = self.inner.now();
         let rest = std::mem::take(&mut self.waiting).into_keys();
         for id in rest.chain(std::mem::take(&mut self.held).into_keys()) {
             let mut batch = Batch::default();
-            if self.inner.endpoint.take_messages_of(now, id, &mut batch) {
-                self.shared.arrivals.push(Arrival::Rest(batch));
+            while self.inner.endpoint.take_messages_of(now, id, &mut batch) {
+                self.shared.arrivals.push(Arrival::Rest(std::mem::take(&mut batch)));
             }
         }
         while let Some(notification) = self.inner.endpoint.poll_notification() {

@@ -221,38 +221,42 @@ impl<C: SecureChannel> Task<C> {
         self.spare = returned;
     }
 
-    /// Hands received messages over, if the place for them is free.
+    /// Hands received messages over, if the place for them is free: one batch while the socket
+    /// lives, and after it everything that the list of arrivals takes, so that the task can end.
     fn publish(&mut self, now: Instant) {
-        if !self.connection.has_messages() {
-            return;
-        }
-        if self.shared.arrivals.is_unread() {
-            let mut batch = self.spare.pop().unwrap_or_default();
-            self.connection.take_messages(&mut batch);
-            batch.discard();
-            self.connection.handle_consumed(now, batch.consumed());
-            self.spare.push(batch);
-            return;
-        }
-        // After the end a batch needs a place in the list alone, so that the task can end too.
-        if self.socket.is_some() && !lock(&self.link.inbox).has_place() {
-            return;
-        }
-        let Self { connection, spare, .. } = self;
-        let offered = self.shared.arrivals.offer(&self.link, || {
-            let mut batch = spare.pop().unwrap_or_default();
-            connection.take_messages(&mut batch);
-            batch
-        });
-        if !offered {
-            return;
-        }
-        if self.shared.arrivals.is_unread() {
-            // The reader went while the batch was put: nobody else will take it out.
-            if let Some((link, batch)) = self.shared.arrivals.pop() {
-                give_back(&link, batch);
+        while self.connection.has_messages() {
+            if self.shared.arrivals.is_unread() {
+                self.drop_batch(now);
+                continue;
+            }
+            if self.socket.is_some() && !lock(&self.link.inbox).has_place() {
+                return;
+            }
+            let Self { connection, spare, .. } = self;
+            let offered = self.shared.arrivals.offer(&self.link, || {
+                let mut batch = spare.pop().unwrap_or_default();
+                connection.take_messages(&mut batch);
+                batch
+            });
+            if !offered {
+                return;
+            }
+            if self.shared.arrivals.is_unread() {
+                // The reader went while the batch was put: nobody else will take it out.
+                if let Some((link, batch)) = self.shared.arrivals.pop() {
+                    give_back(&link, batch);
+                }
             }
         }
+    }
+
+    /// Drops what was received, and returns its credit.
+    fn drop_batch(&mut self, now: Instant) {
+        let mut batch = self.spare.pop().unwrap_or_default();
+        self.connection.take_messages(&mut batch);
+        batch.discard();
+        self.connection.handle_consumed(now, batch.consumed());
+        self.spare.push(batch);
     }
 
     /// Does what the machine wants done with the link; whether there was something.

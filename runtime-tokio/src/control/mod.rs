@@ -191,6 +191,7 @@ where
 
     fn stop(&mut self) {
         self.stopping = true;
+        self.shared.arrivals.open();
         self.core.stop(self.clock.now());
         for (kind, task) in self.kinds.values() {
             // The system's resolver may take its time, and nobody asks for the answer any more.

@@ -11,7 +11,8 @@
 //! whatever its length. One that finds no room waits without credit, first come first served.
 //!
 //! Invariants: R1 the ledger's use is the sum of what streams and unconsumed messages reserve,
-//! and never exceeds `assembly_max`. R2 the inbox holds at most `inbox_max` bytes and one message.
+//! and never exceeds `assembly_max`. R2 the inbox holds at most `inbox_max` bytes and one message;
+//! until the link is gone, together with what was taken of it and not consumed.
 //! R3 bytes received on a stream and not released are those of its backlog, of its unfinished
 //! package up to `RETAINED` (or its window while it waits), and of its unconsumed messages.
 
@@ -133,6 +134,8 @@ pub(super) struct Receiver {
     inbox: Batch,
     inbox_held: usize,
     inbox_max: usize,
+    /// The link is gone: credit means nothing any more, and what is left is there to be taken.
+    closed: bool,
     /// The place in the inbox of the chunk that is being decoded, once it is listed.
     listed: Option<u32>,
     offences: Offences,
@@ -196,6 +199,7 @@ impl Receiver {
             inbox: Batch::default(),
             inbox_held: 0,
             inbox_max: config.inbox_max,
+            closed: false,
             listed: None,
             offences: Offences::new(config.offences_max, now),
             pushed: None,
@@ -218,11 +222,27 @@ impl Receiver {
     }
 
     /// Exchanges the inbox for a batch that was consumed.
-    pub(super) fn take_messages(&mut self, batch: &mut Batch) {
+    pub(super) fn take_messages(&mut self, now: Instant, uni: &mut Session, batch: &mut Batch) {
         if batch.is_empty() {
             batch.begin(self.peer);
             core::mem::swap(&mut self.inbox, batch);
             self.listed = None;
+            self.refill(now, uni);
+        }
+    }
+
+    /// The link is gone. From here on backlogs are decoded whenever the inbox was taken, whether
+    /// or not what was taken before is consumed.
+    pub(super) fn close(&mut self, now: Instant, uni: &mut Session) {
+        self.closed = true;
+        self.refill(now, uni);
+    }
+
+    fn refill(&mut self, now: Instant, uni: &mut Session) {
+        if self.closed && self.inbox.is_empty() {
+            self.inbox_held = 0;
+            // There is no connection left that offences could end.
+            let _spent = self.decode_backlogs(now, uni);
         }
     }
 
@@ -401,7 +421,9 @@ impl Receiver {
     fn give_back(&mut self, now: Instant, uni: &mut Session, share: Share) {
         uni.release(now, StreamId(share.stream), share.credit as usize);
         self.reserved = self.reserved.saturating_sub(share.reserved as usize);
-        self.inbox_held = self.inbox_held.saturating_sub(share.held as usize);
+        if !self.closed {
+            self.inbox_held = self.inbox_held.saturating_sub(share.held as usize);
+        }
         if share.reserved > 0 {
             self.admit_waiting(now, uni);
         }
