@@ -42,7 +42,7 @@ pub struct Config {
     pub peers_max: usize,
     /// Connections of one peer. Default 1.
     pub connections_per_peer_max: usize,
-    /// Links that have not proven an identity yet, in both directions. Default 64.
+    /// Accepted links without a proven identity, and connections still heard out. Default 64.
     pub pending_max: usize,
     /// Dials that the application may have under way. Default 64.
     pub dials_max: usize,
