@@ -80,23 +80,31 @@ pub enum Event {
 }
 
 /// Something that the driver has to do.
+///
+/// What has an answer gets it exactly once, at any later time. Core waits for it with a deadline
+/// only where that is said; where it does not care any more it ignores the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
-    /// Bind a listening socket, without sharing its port (D-67); answer `Listening` or
-    /// `ListenFailed`.
+    /// Bind a listening socket, without sharing its port (D-67).
+    ///
+    /// Answer: [`Event::Listening`] or [`Event::ListenFailed`]. Once it listens, `ListenFailed`
+    /// says that it broke; an accepted link is given to `handle_accepted`.
     Listen {
         /// Its name.
         listener: ListenerId,
         /// Where; port 0 leaves the choice to the system.
         address: SocketAddr,
     },
-    /// Close a listening socket.
+    /// Close a listening socket. No answer; links that it accepted just before are refused.
     StopListening {
         /// Which.
         listener: ListenerId,
     },
-    /// Resolve a name; answer `Resolved` or `ResolveFailed`.
+    /// Resolve a name.
+    ///
+    /// Answer: [`Event::Resolved`] or [`Event::ResolveFailed`], before the deadline of the dial,
+    /// or the dial fails without it.
     Resolve {
         /// The question.
         query: QueryId,
@@ -107,23 +115,29 @@ pub enum Command {
         /// Which addresses are wanted.
         family: Family,
     },
-    /// Make a link; answer with `handle_dialed` or [`Event::DialFailed`].
+    /// Make a link.
+    ///
+    /// Answer: `handle_dialed` or [`Event::DialFailed`], before the deadline of the dial, or the
+    /// command is taken back with `CancelDial`. If `handle_dialed` gives an error nobody wants
+    /// the link any more: close it.
     Dial {
         /// The name of the link to be.
         connection: ConnectionId,
         /// Where.
         remote: SocketAddr,
     },
-    /// Give up a dial that is under way, or drop the link if it was just made; no answer.
+    /// Give up a dial that is under way, or drop the link if it was just made. No answer, and
+    /// none to its `Dial`.
     CancelDial {
         /// Which.
         connection: ConnectionId,
     },
     /// Leave new links in the listeners' backlogs: the node has as many unproven ones as it may.
+    /// No answer; one that was accepted all the same waits, or is refused by `handle_accepted`.
     PauseAccept,
-    /// Take new links again.
+    /// Take new links again. No answer.
     ResumeAccept,
-    /// Something to do with a link; see [`LinkCommand`].
+    /// Something to do with a link; see [`LinkCommand`]. For a link that is gone, nothing.
     Link {
         /// Which.
         connection: ConnectionId,
@@ -135,11 +149,14 @@ pub enum Command {
 /// What the driver has to do with one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkCommand {
-    /// Everything to send has been handed over: half-close the link, keep reading.
+    /// Everything to send has been handed over: half-close the link, keep reading. No answer but
+    /// what the link itself says: its other end comes as `handle_eof`, or `handle_io_error`.
     Finish,
-    /// Both sides are done: close the socket.
+    /// Both sides are done: close the socket. No answer; nothing more is said of the link, and
+    /// messages that it brought may still be taken.
     Close,
-    /// Close the socket at once, discarding what is queued, with a reset if the system can.
+    /// Close the socket at once, discarding what is queued, with a reset if the system can. No
+    /// answer, as after `Close`.
     Abort,
 }
 

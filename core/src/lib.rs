@@ -23,6 +23,21 @@
 //! 5. If the work list is empty, sleep until `next_timeout` or until the system has news.
 //! 6. If the deadline has come, `handle_timeout`.
 //!
+//! # Level and edge
+//!
+//! What core says is level-triggered. Whether a connection has bytes to transmit, lends a buffer,
+//! wants messages or has some to be taken can be asked at any time, as often as one likes; the
+//! answer stays until it is acted on, and asking changes nothing. `poll_ready` only spares the
+//! driver from asking everybody: whoever begins to have bytes, or lends a buffer again, is on that
+//! list, once. So a driver whose poll is level-triggered, too, keeps no bits: before it sleeps it
+//! asks the system to wake it for those that have bytes to transmit or lend a buffer, and for no
+//! others. With edge-triggered readiness the two bits remember what the system says only once:
+//! bytes that came while no buffer was lent announce themselves no second time, so a driver
+//! never sleeps while a bit meets bytes or a buffer. What comes as an event, command or
+//! notification happened once, and is given once.
+//!
+//! # Two halves
+//!
 //! A driver that wants each connection on a task of its own takes [`Node`](node::Node) and
 //! [`Connection`](connection::Connection) apart and carries the mailboxes between them.
 //!
