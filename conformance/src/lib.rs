@@ -84,6 +84,7 @@ macro_rules! suite {
                     messages_of_all_sizes_cross_both_ways_at_once
                     small_messages_arrive_once_each_while_the_reader_lags
                     what_cannot_be_sent_is_refused_by_type_and_comes_back
+                    a_message_can_be_answered_as_soon_as_it_is_read
                 }
                 loss {
                     a_link_that_is_reset_is_told_and_made_anew

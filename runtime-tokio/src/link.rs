@@ -8,7 +8,7 @@
 //! kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX) requests.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use headwater_core::connection::{ToConnection, ToNode};
@@ -49,6 +49,9 @@ pub(crate) struct Link {
     idle_streams: AtomicUsize,
     order: Mutex<Option<ToConnection>>,
     report: Mutex<Option<ToNode>>,
+    /// How many reports changed the route of the peer, and how many of them are in place.
+    routes_told: AtomicU32,
+    routes_made: AtomicU32,
 }
 
 impl Link {
@@ -65,6 +68,8 @@ impl Link {
             idle_streams: AtomicUsize::new(0),
             order: Mutex::default(),
             report: Mutex::default(),
+            routes_told: AtomicU32::new(0),
+            routes_made: AtomicU32::new(0),
         }
     }
 
@@ -177,6 +182,9 @@ impl Link {
     /// told.
     pub(crate) fn leave_report(&self, later: ToNode) -> bool {
         let mut slot = lock(&self.report);
+        if later.changes_route() {
+            self.routes_told.fetch_add(1, Ordering::Relaxed);
+        }
         match &mut *slot {
             Some(earlier) => {
                 earlier.merge(later);
@@ -189,7 +197,22 @@ impl Link {
         }
     }
 
-    pub(crate) fn take_report(&self) -> Option<ToNode> {
-        lock(&self.report).take()
+    /// Takes the report, and how many had changed the route when it was left.
+    pub(crate) fn take_report(&self) -> Option<(ToNode, u32)> {
+        let mut slot = lock(&self.report);
+        let told = self.routes_told.load(Ordering::Relaxed);
+        slot.take().map(|report| (report, told))
+    }
+
+    /// The route is in place as of so many reports.
+    pub(crate) fn route_is_made(&self, told: u32) {
+        self.routes_made.store(told, Ordering::Release);
+        self.wake.set(INBOX);
+    }
+
+    /// Whether the route lacks something that this connection has reported.
+    pub(crate) fn awaits_route(&self) -> bool {
+        let made = self.routes_made.load(Ordering::Acquire);
+        self.routes_told.load(Ordering::Relaxed) != made
     }
 }

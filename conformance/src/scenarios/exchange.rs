@@ -170,3 +170,35 @@ pub fn what_cannot_be_sent_is_refused_by_type_and_comes_back<A: Adapter, B: Adap
     let _: Running<B> = two;
     one.stop();
 }
+
+/// Whoever reads a message can answer it: the way back is known before the message is, however
+/// fresh the connection or the protocol.
+pub fn a_message_can_be_answered_as_soon_as_it_is_read<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let (mut one, mut two) = (start(a, "one", patient()), start(b, "two", patient()));
+    let address = Address::from(one.node.listen(ANY_PORT).unwrap());
+    let late = ProtocolId::new("/late/1").unwrap();
+    one.node.register(late.clone()).unwrap();
+    for round in 0..50 {
+        two.node.dial(address.clone()).unwrap();
+        two.node.send(id("one"), &test(), "first".into()).unwrap();
+        let first = one.message();
+        one.node.send(first.peer, &test(), "answer".into()).unwrap_or_else(|error| {
+            panic!("the answer to a first message, round {round}: {error}")
+        });
+        assert_eq!(two.message().payload, "answer");
+        // The list and the message may come in one read.
+        two.node.register(late.clone()).unwrap();
+        two.node.send(id("one"), &late, "late".into()).unwrap();
+        let first = one.message();
+        one.node.send(first.peer, &late, "answer".into()).unwrap_or_else(|error| {
+            panic!("the answer of a fresh protocol, round {round}: {error}")
+        });
+        assert_eq!(two.message().payload, "answer");
+        two.node.unregister(&late).unwrap();
+        two.node.disconnect(id("one")).unwrap();
+        one.told(is_disconnected);
+        two.told(is_disconnected);
+    }
+    two.stop();
+    one.stop();
+}

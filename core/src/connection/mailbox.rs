@@ -66,6 +66,13 @@ impl ToNode {
         self.closed.is_some()
     }
 
+    /// Whether Node makes a new route of it. Where Node is another task, messages that came after
+    /// it wait until that is in place, so that whoever reads one can answer it.
+    #[must_use]
+    pub const fn changes_route(&self) -> bool {
+        self.learned.is_some()
+    }
+
     /// Folds a later mailbox into this one, which was not delivered yet.
     pub fn merge(&mut self, later: Self) {
         replace(&mut self.proven, later.proven);

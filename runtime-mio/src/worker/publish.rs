@@ -20,9 +20,7 @@ const ENDED_MAX: usize = 16;
 
 impl<F: ChannelFactory> Worker<F> {
     pub(super) fn publish(&mut self) {
-        while let Some(peer) = self.inner.endpoint.poll_route() {
-            self.set_route(peer);
-        }
+        self.set_routes();
         self.drop_unread();
         while let Some(id) = self.inner.endpoint.poll_filled() {
             if let Some(queues) = self.queues_of(id) {
@@ -66,6 +64,12 @@ impl<F: ChannelFactory> Worker<F> {
         let Some(load) = self.inner.endpoint.load(id) else { return };
         if let Some(carrier) = self.carrier_mut(id) {
             carrier.queues.publish_load(load);
+        }
+    }
+
+    fn set_routes(&mut self) {
+        while let Some(peer) = self.inner.endpoint.poll_route() {
+            self.set_route(peer);
         }
     }
 
@@ -134,6 +138,8 @@ impl<F: ChannelFactory> Worker<F> {
 
     /// Publishes received messages of a connection, if there are any and there is room.
     pub(super) fn receive(&mut self, queues: &Arc<Queues>) {
+        // Whoever reads a message can answer it.
+        self.set_routes();
         let (now, id) = (self.inner.now(), queues.connection);
         if self.unread {
             return self.discard(queues);

@@ -221,10 +221,23 @@ impl<C: SecureChannel> Task<C> {
         self.spare = returned;
     }
 
+    fn report(&mut self) {
+        if let Some(report) = self.connection.poll_report() {
+            if self.link.leave_report(report) {
+                self.shared.has_report(self.link.id());
+            }
+        }
+    }
+
     /// Hands received messages over, if the place for them is free: one batch while the socket
     /// lives, and after it everything that the list of arrivals takes, so that the task can end.
     fn publish(&mut self, now: Instant) {
         while self.connection.has_messages() {
+            // What the peer told of itself before these messages comes before them.
+            self.report();
+            if self.link.awaits_route() {
+                return;
+            }
             if self.shared.arrivals.is_unread() {
                 self.drop_batch(now);
                 continue;

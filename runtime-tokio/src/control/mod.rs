@@ -67,6 +67,8 @@ pub(crate) struct Control<F> {
     listen_answers: BTreeMap<ListenerId, ListenAnswer>,
     dial_answers: BTreeMap<DialId, DialAnswer>,
     reporting: Vec<ConnectionId>,
+    /// Connections that changed a route in this round, and up to which of their reports.
+    rerouted: Vec<(Arc<Link>, u32)>,
     paused: bool,
     stopping: bool,
 }
@@ -104,6 +106,7 @@ where
             listen_answers: BTreeMap::new(),
             dial_answers: BTreeMap::new(),
             reporting: Vec::new(),
+            rerouted: Vec::new(),
             paused: false,
             stopping: false,
         }
@@ -144,7 +147,10 @@ where
         let any = !reporting.is_empty();
         for id in reporting.drain(..) {
             let Some(link) = self.links.get(&id) else { continue };
-            let Some(mut report) = link.take_report() else { continue };
+            let Some((mut report, told)) = link.take_report() else { continue };
+            if report.changes_route() {
+                self.rerouted.push((Arc::clone(link), told));
+            }
             let is_final = report.is_final();
             if let Some(order) = is_final.then(|| link.take_order()).flatten() {
                 // It came too late for the connection.

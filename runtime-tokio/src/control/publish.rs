@@ -17,6 +17,14 @@ where
     /// Carries out and hands on everything that the machine has; whether there was something.
     pub(super) fn drain(&mut self) -> bool {
         let mut any = self.commands();
+        // Before orders and answers: whoever hears of a peer, or from it, can send to it.
+        while let Some(peer) = self.core.poll_route() {
+            self.publish_route(peer);
+            any = true;
+        }
+        for (link, told) in self.rerouted.drain(..) {
+            link.route_is_made(told);
+        }
         while let Some((id, order)) = self.core.poll_order() {
             if let Some(link) = self.links.get(&id) {
                 link.leave_order(order);
@@ -26,11 +34,6 @@ where
         // What a peer learns of a change reaches our connections after the change.
         for (answer, done) in self.changed.drain(..) {
             let _ = answer.send(done);
-        }
-        // Before the answers: whoever hears of a peer can send to it.
-        while let Some(peer) = self.core.poll_route() {
-            self.publish_route(peer);
-            any = true;
         }
         while let Some(answer) = self.core.poll_answer() {
             self.answer(answer);
