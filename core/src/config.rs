@@ -3,6 +3,9 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::peers::Elimination;
+use crate::supervisor::BackoffConfig;
+
 /// Every limit, size and deadline of a node.
 ///
 /// Start from [`Config::default`] or [`Config::interop`] and change what differs; a node checks
@@ -38,14 +41,29 @@ pub struct Config {
     /// Receive streams that one peer may open, over all its connections. Default 100.
     pub receive_streams_max: usize,
 
-    /// Connected peers. Default 20.
+    /// Connected peers, required ones included. Default 20.
     pub peers_max: usize,
+    /// Who makes room when there are `peers_max` already (spec 7). Required peers never make room
+    /// for others, and others always for them. Default last-in: the newcomer is refused.
+    pub elimination: Elimination,
     /// Connections of one peer. Default 1.
     pub connections_per_peer_max: usize,
     /// Accepted links without a proven identity, and connections still heard out. Default 64.
     pub pending_max: usize,
+    /// Of accepted ones among them, those from one source: an IPv4 address, or a 64-bit prefix of
+    /// IPv6 addresses. This machine itself is exempt. Default 16.
+    pub pending_per_source_max: usize,
     /// Dials that the application may have under way. Default 64.
     pub dials_max: usize,
+    /// Peers that the application may require. Default 1024.
+    pub required_max: usize,
+    /// Dials to required peers under way at the same time; further ones wait for their turn.
+    /// Default 128.
+    pub required_dials_max: usize,
+    /// Rules of the blacklist. Default 4096.
+    pub rules_max: usize,
+    /// Addresses known of all peers together; at most 8 are kept of each. Default 4096.
+    pub addresses_max: usize,
 
     /// Bytes of messages that wait to be framed, a connection; one message may exceed it.
     /// Default 256 KiB.
@@ -82,6 +100,19 @@ pub struct Config {
     /// From the moment a connection takes a message until its last byte is framed; also how long
     /// a carrier may take nothing. Default 30 s.
     pub send_deadline: Duration,
+    /// The waits between attempts at one required peer. Default 1 2 3 5 8 13 21 34 55 s, then
+    /// 60 s for ever, give or take 10 %.
+    pub backoff: BackoffConfig,
+    /// How long a connection with a required peer has to live for the waits to begin again; an
+    /// earlier end counts as a failed attempt. Default 10 s.
+    pub stable_after: Duration,
+    /// How often it is looked at again whether required peers are connected, while one is not.
+    /// Default 5 s.
+    pub check_interval: Duration,
+    /// When a connected peer makes another link although it may have no more: how long its
+    /// connections have to show that they are alive, before the new link takes their place. At most
+    /// half of `exchange_deadline` is taken. Default 5 s.
+    pub probe_deadline: Duration,
     /// How long a graceful close may take. Default 5 s.
     pub close_deadline: Duration,
     /// Silence on a connection after which it is probed. Default 10 s.
@@ -119,8 +150,14 @@ impl Default for Config {
             receive_streams_max: 100,
             peers_max: 20,
             connections_per_peer_max: 1,
+            elimination: Elimination::LastIn,
             pending_max: 64,
+            pending_per_source_max: 16,
             dials_max: 64,
+            required_max: 1024,
+            required_dials_max: 128,
+            rules_max: 4096,
+            addresses_max: 4096,
             outbox_max: 256 * KIB,
             large_min: 8 * KIB,
             output_max: 256 * KIB,
@@ -134,6 +171,10 @@ impl Default for Config {
             exchange_deadline: Duration::from_secs(10),
             dial_deadline: Duration::from_secs(20),
             send_deadline: Duration::from_secs(30),
+            backoff: BackoffConfig::default(),
+            stable_after: Duration::from_secs(10),
+            check_interval: Duration::from_secs(5),
+            probe_deadline: Duration::from_secs(5),
             close_deadline: Duration::from_secs(5),
             keep_alive: Duration::from_secs(10),
             pong_deadline: Duration::from_secs(10),
@@ -174,15 +215,23 @@ impl Config {
             ("dial_deadline", self.dial_deadline),
             ("send_deadline", self.send_deadline),
             ("close_deadline", self.close_deadline),
+            ("stable_after", self.stable_after),
+            ("check_interval", self.check_interval),
+            ("probe_deadline", self.probe_deadline),
+            ("backoff.first", self.backoff.first),
+            ("backoff.ceiling", self.backoff.ceiling),
             ("keep_alive", self.keep_alive),
             ("pong_deadline", self.pong_deadline),
             ("push_deadline", self.push_deadline),
             ("progress_interval", self.progress_interval),
         ] {
-            let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-            in_range(key, millis, 1, 24 * 3600 * 1000)?;
+            in_range(key, millis(value), 1, 24 * 3600 * 1000)?;
         }
-        Ok(())
+        let (first, ceiling) = (millis(self.backoff.first), millis(self.backoff.ceiling));
+        in_range("backoff.ceiling", ceiling, first, 24 * 3600 * 1000)?;
+        in_range("backoff.jitter", u64::from(self.backoff.jitter), 0, 100)?;
+        let attempts = self.backoff.attempts_max.unwrap_or(u32::MAX);
+        in_range("backoff.attempts_max", u64::from(attempts), 1, u64::from(u32::MAX))
     }
 
     /// What one connection may make the node hold, in bytes: the sum of the bounds that a peer can
@@ -258,7 +307,12 @@ impl Config {
         count("receive_streams_max", self.receive_streams_max, least, 256)?;
         count("peers_max", self.peers_max, 1, 1_000_000)?;
         count("pending_max", self.pending_max, 1, 1_000_000)?;
+        count("pending_per_source_max", self.pending_per_source_max, 1, 1_000_000)?;
         count("dials_max", self.dials_max, 1, 1_000_000)?;
+        count("required_max", self.required_max, 0, 65_536)?;
+        count("required_dials_max", self.required_dials_max, 1, 65_536)?;
+        count("rules_max", self.rules_max, 0, 1_000_000)?;
+        count("addresses_max", self.addresses_max, 8, 1_000_000)?;
         in_range("offences_max", u64::from(self.offences_max), 1, 1_000_000)
     }
 
@@ -268,6 +322,10 @@ impl Config {
         let share = self.send_streams_max.checked_div(self.connections_per_peer_max).unwrap_or(0);
         share.saturating_sub(1)
     }
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn in_range(key: &'static str, actual: u64, min: u64, max: u64) -> Result<(), ConfigError> {

@@ -8,9 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use crate::address::{Address, Family};
-use crate::error::{CloseReason, DialError, Refusal, UndeliveredReason};
+use crate::error::{CloseReason, DialError, Refusal, RetryCause, UndeliveredReason};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::time::Instant;
 
@@ -21,6 +22,10 @@ pub struct ListenerId(pub u32);
 /// A dial that the application asked for; its outcome carries the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(pub u64);
+
+/// A peer that the application requires, under one or more addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequiredId(pub u64);
 
 /// A name that core wants resolved; the answer carries the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -238,6 +243,36 @@ pub enum Notification {
         /// Why the last attempt failed.
         error: DialError,
     },
+    /// A required peer could not be reached, or left too early; it is tried again after a wait.
+    /// Of several failures that the application slept through, the last one is told.
+    Retrying {
+        /// Which.
+        required: RequiredId,
+        /// Who, if an address named it or it is known by now.
+        peer: Option<PeerId>,
+        /// The address that was dialled last.
+        address: Address,
+        /// How many attempts failed in a row.
+        failures: u32,
+        /// How long the wait is, from the failure.
+        wait: Duration,
+        /// What went wrong.
+        cause: RetryCause,
+    },
+    /// A required peer failed as often as the back-off allows; it is left alone until the
+    /// application connects to it or changes its addresses.
+    GaveUp {
+        /// Which.
+        required: RequiredId,
+        /// Who, if an address named it or it is known by now.
+        peer: Option<PeerId>,
+        /// The address that was dialled last.
+        address: Address,
+        /// How many attempts failed in a row.
+        failures: u32,
+        /// What went wrong.
+        cause: RetryCause,
+    },
     /// A link was turned away, or ended before it became a connection. The newest 64 are kept.
     Refused {
         /// Its other end.
@@ -283,6 +318,10 @@ pub enum TimerKind {
     Memory,
     /// A dial has to be over.
     Dial,
+    /// A required peer may be tried again, or whether it is connected is looked at again.
+    Supervise,
+    /// A connection has to show that its other end still knows of it.
+    Probe,
     /// An identity has to be proven.
     Handshake,
     /// The protocols have to be exchanged.

@@ -17,6 +17,10 @@ pub enum CloseReason {
     Stopping,
     /// Node turned it away.
     Refused(Refusal),
+    /// It made room for another peer; see `elimination`.
+    Evicted,
+    /// A rule of the blacklist was added that it falls under; it was cut off, not drained.
+    Blocked,
     /// The peer closed it in order.
     RemoteClosed,
     /// The bytes ended in the middle of something: the peer died, or somebody cut them off.
@@ -100,6 +104,16 @@ pub enum Refusal {
     TooManyPeers,
     /// As many connections of that peer as may be; see `connections_per_peer_max`.
     TooManyConnections,
+    /// As many links without a proven identity from that source as may be; see
+    /// `pending_per_source_max`.
+    TooManyFromSource,
+    /// Links from that source failed lately, several in a row; it is heard again a little later.
+    SourceResting,
+    /// The application has yet to hear of as many peers as may be; it does not read
+    /// notifications.
+    TooManyUntold,
+    /// It falls under a rule of the blacklist.
+    Blocked,
     /// The other end is this node itself.
     OwnId,
     /// Another peer than the dialled one answered.
@@ -129,6 +143,16 @@ pub enum DialError {
     Deadline,
     /// A link was made and did not become a connection.
     Refused(Refusal),
+}
+
+/// What went wrong with a required peer, before it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryCause {
+    /// It could not be dialled; of several addresses this is the last one's error.
+    Dial(DialError),
+    /// A connection ended before it lived for `stable_after`.
+    Lost(CloseReason),
 }
 
 /// Why messages that were accepted for sending are given up.
@@ -231,6 +255,20 @@ pub enum ApplicationError {
     TooManyProtocols,
     /// The exchanger's protocol belongs to the node.
     ReservedProtocol,
+    /// As many required peers as may be; see `required_max`.
+    TooManyRequired,
+    /// No such required peer (any more).
+    NotRequired,
+    /// The addresses of one required peer name different peers, or only some of them name one.
+    DifferentPeers,
+    /// There is no address, or none is known of that peer.
+    NoAddress,
+    /// More addresses than one required peer may have (8).
+    TooManyAddresses,
+    /// As many rules as may be; see `rules_max`.
+    TooManyRules,
+    /// It falls under a rule of the blacklist.
+    Blocked,
 }
 
 /// A call that breaks the contract: a bug in the driver. Nothing changed unless it says so.
@@ -260,6 +298,8 @@ display!(CloseReason {
     Self::Requested => "closed on request",
     Self::Stopping => "the node stops",
     Self::Refused(refusal) => "{refusal}",
+    Self::Evicted => "closed to make room for another peer",
+    Self::Blocked => "blocked",
     Self::RemoteClosed => "closed by the peer",
     Self::Truncated => "cut off: the bytes ended without the peer's close",
     Self::Io(cause) => "{cause}",
@@ -292,6 +332,10 @@ display!(Refusal {
     Self::TooManyPending => "too many links without a proven identity (pending_max)",
     Self::TooManyPeers => "too many peers (peers_max)",
     Self::TooManyConnections => "too many connections of that peer (connections_per_peer_max)",
+    Self::TooManyFromSource => "too many links without a proven identity from there (pending_per_source_max)",
+    Self::SourceResting => "links from there failed lately, it is heard again a little later",
+    Self::TooManyUntold => "too many peers that the application has yet to be told of",
+    Self::Blocked => "blocked",
     Self::OwnId => "the other end is this node itself",
     Self::WrongPeer { expected, actual } => "expected peer {expected}, found {actual}",
     Self::Duplicate => "another connection with that peer comes first",
@@ -304,6 +348,11 @@ display!(DialError {
     Self::Link(cause) => "cannot connect: {cause}",
     Self::Deadline => "not connected in time (dial_deadline)",
     Self::Refused(refusal) => "{refusal}",
+});
+
+display!(RetryCause {
+    Self::Dial(error) => "{error}",
+    Self::Lost(reason) => "ended early: {reason}",
 });
 
 display!(UndeliveredReason {
@@ -331,6 +380,13 @@ display!(ApplicationError {
     Self::NotRegistered => "the protocol is not registered",
     Self::TooManyProtocols => "too many protocols (protocols_max)",
     Self::ReservedProtocol => "that protocol belongs to the node",
+    Self::TooManyRequired => "too many required peers (required_max)",
+    Self::NotRequired => "no such required peer",
+    Self::DifferentPeers => "the addresses do not all name the same peer",
+    Self::NoAddress => "no address to dial",
+    Self::TooManyAddresses => "too many addresses for one required peer (8)",
+    Self::TooManyRules => "too many rules (rules_max)",
+    Self::Blocked => "blocked",
 });
 
 display!(UsageError {

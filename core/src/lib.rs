@@ -54,6 +54,8 @@
 //! | [`connection`] | one link and everything on it |
 //! | [`pool`], [`receive`] | how many streams, and which one carries a message |
 //! | [`protocol`] | who supports what |
+//! | [`supervisor`] | when a required peer is dialled again |
+//! | [`peers`] | how many peers, who makes room, who is blocked, where they are |
 //! | [`node`] | who we talk to |
 //! | [`endpoint`] | node and connections behind one contract |
 //! | [`message`] | received messages on their way to the application |
@@ -98,10 +100,12 @@ pub mod id;
 pub mod message;
 pub mod mux;
 pub mod node;
+pub mod peers;
 pub mod pool;
 pub mod protocol;
 pub mod receive;
 pub mod secure;
 pub mod seed;
+pub mod supervisor;
 pub mod time;
 pub mod wire;

@@ -61,6 +61,12 @@ impl fmt::Debug for Instant {
 pub struct Clamp(Instant);
 
 impl Clamp {
+    /// A clock that has seen no time yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Instant::ZERO)
+    }
+
     /// Takes the caller's `now` and gives the time to go by.
     pub fn advance(&mut self, now: Instant) -> Instant {
         self.0 = self.0.max(now);
