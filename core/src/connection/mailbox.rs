@@ -47,6 +47,8 @@ pub struct ToNode {
     /// Given when one more connection would help.
     pub(crate) load: Option<Load>,
     pub(crate) streams_wanted: Option<u32>,
+    /// The other end has answered a probe.
+    pub(crate) alive: bool,
     pub(crate) undelivered: Tally,
     pub(crate) closed: Option<Box<Closed>>,
 }
@@ -81,6 +83,7 @@ impl ToNode {
         replace(&mut self.push_answered, later.push_answered);
         replace(&mut self.push_failed, later.push_failed);
         self.ready |= later.ready;
+        self.alive |= later.alive;
         replace(&mut self.load, later.load);
         replace(&mut self.streams_wanted, later.streams_wanted);
         self.undelivered.merge(later.undelivered);
@@ -94,6 +97,7 @@ impl ToNode {
             && self.push_answered.is_none()
             && self.push_failed.is_none()
             && !self.ready
+            && !self.alive
             && self.load.is_none()
             && self.streams_wanted.is_none()
             && self.undelivered.is_empty()
@@ -110,6 +114,8 @@ pub struct ToConnection {
     pub(crate) push: Option<u64>,
     pub(crate) streams_granted: Option<u32>,
     pub(crate) adopt: Vec<Parcel>,
+    /// Find out, and report, whether the other end still knows of this connection.
+    pub(crate) probe: bool,
     pub(crate) close: Option<CloseReason>,
 }
 
@@ -131,6 +137,7 @@ impl ToConnection {
         replace(&mut self.push, later.push);
         replace(&mut self.streams_granted, later.streams_granted);
         self.adopt.extend(later.adopt);
+        self.probe |= later.probe;
         // The first reason to close is the real one.
         if self.close.is_none() {
             self.close = later.close;

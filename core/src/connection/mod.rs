@@ -55,7 +55,7 @@ use lifecycle::Phase;
 use marks::Marks;
 use receive::{Receiver, Spent};
 
-use crate::contract::{Deadline, Direction, IoCause, LinkCommand};
+use crate::contract::{Deadline, Direction, IoCause, LinkCommand, TimerKind};
 use crate::error::{BorrowError, CloseReason, UsageError};
 use crate::id::{ConnectionId, PeerId};
 use crate::message::{Batch, Consumed};
@@ -189,14 +189,24 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     /// Takes what Node has to say.
-    pub fn handle_order(&mut self, now: Instant, order: ToConnection) {
+    pub fn handle_order(&mut self, now: Instant, mut order: ToConnection) {
         let now = self.clock.advance(now);
+        let cuts_off = |reason: &mut CloseReason| {
+            matches!(reason, CloseReason::Blocked | CloseReason::Deadline(TimerKind::Probe))
+        };
+        if let Some(reason) = order.close.take_if(cuts_off).filter(|_| !self.is_closed()) {
+            self.abort(now, reason);
+        }
+        if order.probe && self.phase.is_live() {
+            self.outer.probe(now);
+        }
         self.on_order(now, order);
     }
 
     /// Takes what Node should hear. Nothing follows a report that is final.
     pub fn poll_report(&mut self) -> Option<ToNode> {
         self.report.undelivered.merge(core::mem::take(&mut self.lanes.undelivered));
+        self.report.alive |= self.outer.poll_probed();
         if self.report.is_empty() { None } else { Some(core::mem::take(&mut self.report)) }
     }
 

@@ -16,6 +16,7 @@
 mod drive;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+mod peers;
 mod send;
 mod share;
 
@@ -27,12 +28,9 @@ use bytes::BytesMut;
 
 pub use send::BorrowedId;
 
-use crate::address::Address;
 use crate::config::{Config, ConfigError};
 use crate::connection::{Connection, LaneId, LaneNews, Setup};
-use crate::contract::{
-    Command, Deadline, DialId, Event, IoCause, ListenerId, Notification, TimerKind,
-};
+use crate::contract::{Command, Deadline, Event, IoCause, ListenerId, Notification, TimerKind};
 use crate::error::{ApplicationError, Refusal, UsageError};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::message::{Batch, Message};
@@ -183,24 +181,6 @@ impl<F: ChannelFactory> Endpoint<F> {
     /// See [`Node::stop_listening`].
     pub fn stop_listening(&mut self, now: Instant, listener: ListenerId) {
         self.call(now, |node, now| node.stop_listening(now, listener));
-    }
-
-    /// See [`Node::dial`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Node::dial`].
-    pub fn dial(&mut self, now: Instant, address: Address) -> Result<DialId, ApplicationError> {
-        self.call(now, |node, now| node.dial(now, address))
-    }
-
-    /// See [`Node::disconnect`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Node::disconnect`].
-    pub fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), ApplicationError> {
-        self.call(now, |node, now| node.disconnect(now, peer))
     }
 
     /// See [`Node::register`].

@@ -31,6 +31,16 @@ pub(super) struct Pinger {
     next_value: u32,
     last_received: Instant,
     rtt: Option<Duration>,
+    probe: Probe,
+}
+
+/// Whether a pong was asked for that proves that the peer is there now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    No,
+    /// The ping that is queued, or the one under way.
+    Asked,
+    Answered,
 }
 
 impl Pinger {
@@ -48,6 +58,7 @@ impl Pinger {
             next_value: 0,
             last_received: now,
             rtt: None,
+            probe: Probe::No,
         }
     }
 
@@ -66,6 +77,22 @@ impl Pinger {
             State::Waiting { sent, .. } if now.since(sent) < self.pong_timeout => {}
             State::Idle | State::Waiting { .. } => self.state = State::Queued,
         }
+    }
+
+    /// Queues a ping even if one is under way, whose answer may be old; see
+    /// [`poll_probed`](Self::poll_probed).
+    pub(super) const fn probe(&mut self) {
+        self.state = State::Queued;
+        self.probe = Probe::Asked;
+    }
+
+    /// Whether a probe was answered since the last call.
+    pub(super) fn poll_probed(&mut self) -> bool {
+        let answered = self.probe == Probe::Answered;
+        if answered {
+            self.probe = Probe::No;
+        }
+        answered
     }
 
     /// The value of the ping to frame now, if one is queued.
@@ -94,6 +121,9 @@ impl Pinger {
                 let took = now.since(sent);
                 self.state = State::Idle;
                 self.due = None;
+                if self.probe == Probe::Asked {
+                    self.probe = Probe::Answered;
+                }
                 self.rtt = Some(match self.rtt {
                     Some(rtt) => rtt.saturating_add(took).checked_div(2).unwrap_or(took),
                     None => took,

@@ -315,6 +315,18 @@ impl Session {
         self.ping.request(now);
     }
 
+    /// Queues a ping whose answer proves that the peer is there now;
+    /// [`Session::poll_probed`] tells of it.
+    pub fn probe(&mut self, now: Instant) {
+        self.clock.advance(now);
+        self.ping.probe();
+    }
+
+    /// Whether a [`Session::probe`] was answered since the last call.
+    pub fn poll_probed(&mut self) -> bool {
+        self.ping.poll_probed()
+    }
+
     /// Tells the peer that this side goes away: from now on its new streams are refused and none
     /// are opened here. With [`GoAwayCode::Normal`] streams that exist go on.
     pub fn go_away(&mut self, code: GoAwayCode) {

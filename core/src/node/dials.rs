@@ -1,42 +1,73 @@
-//! Dials: from an address to a link, one resolved address after the other.
+//! Dials: from addresses to a connection, one resolved address after the other.
+//!
+//! A dial resolves, then links, then waits for its link to go live. It waits for the peer itself
+//! when that is on its way otherwise: by a link that won a tie, or by the supervisor's attempts.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::links::Stage;
 use super::{Node, close_order};
 use crate::address::{Address, Host};
-use crate::contract::{Command, DialId, IoCause, Notification, QueryId, TimerKind};
+use crate::contract::{Command, DialId, Direction, IoCause, Notification, QueryId, TimerKind};
 use crate::error::{ApplicationError, CloseReason, DialError, Refusal};
 use crate::id::{ConnectionId, PeerId};
+use crate::peers::{AddressSource, is_dialable};
+use crate::supervisor::{Action, AttemptId};
 use crate::time::Instant;
+
+/// How long a dial that the peer itself ended waits for a link of that peer: it may have chosen
+/// the one that it made.
+const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Dial {
     address: Address,
+    /// Of the address that is tried.
     deadline: Instant,
     step: Step,
     /// Resolved and not tried yet, last one first.
     left: SmallVec<[SocketAddr; 8]>,
-    /// The application asked for it, and is told how it went.
-    asked: bool,
+    /// To be tried when all of that failed.
+    more: VecDeque<Address>,
+    owner: Owner,
+    /// What went wrong before it waits.
+    error: DialError,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Resolving(QueryId),
     Linking(ConnectionId),
+    /// This peer is on its way otherwise.
+    Waiting(PeerId),
 }
 
-/// Bound: `dials_max` that the application asked for, and one for each peer whose connections
-/// are hot.
+/// Who is told how it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Application,
+    Supervisor(AttemptId),
+    /// The pool manager, for a peer whose connections are hot.
+    Pools(PeerId),
+}
+
+/// Bound: `dials_max` that the application asked for, told or not, `required_dials_max` of the
+/// supervisor, and one for each peer whose connections are hot.
 #[derive(Debug, Default)]
 pub(super) struct Dials {
     dials: BTreeMap<DialId, Dial>,
     deadlines: BTreeSet<(Instant, DialId)>,
+    queries: BTreeMap<QueryId, DialId>,
+    attempts: BTreeMap<AttemptId, DialId>,
+    waiting: BTreeSet<(PeerId, DialId)>,
+    /// Those of the application.
+    asked: usize,
     made: u64,
+    queries_made: u64,
 }
 
 impl Dials {
@@ -48,10 +79,63 @@ impl Dials {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    pub(super) fn next_id(&mut self) -> DialId {
+        let dial = DialId(self.made);
+        self.made = self.made.wrapping_add(1);
+        dial
+    }
+
+    fn insert(&mut self, id: DialId, dial: Dial) {
+        match dial.owner {
+            Owner::Application => self.asked = self.asked.saturating_add(1),
+            Owner::Supervisor(attempt) => drop(self.attempts.insert(attempt, id)),
+            Owner::Pools(_) => {}
+        }
+        if let Step::Waiting(peer) = dial.step {
+            self.waiting.insert((peer, id));
+        }
+        self.deadlines.insert((dial.deadline, id));
+        self.dials.insert(id, dial);
+    }
+
     fn remove(&mut self, id: DialId) -> Option<Dial> {
         let dial = self.dials.remove(&id)?;
         self.deadlines.remove(&(dial.deadline, id));
+        match dial.step {
+            Step::Resolving(query) => drop(self.queries.remove(&query)),
+            Step::Waiting(peer) => drop(self.waiting.remove(&(peer, id))),
+            Step::Linking(_) => {}
+        }
+        match dial.owner {
+            Owner::Application => self.asked = self.asked.saturating_sub(1),
+            Owner::Supervisor(attempt) => drop(self.attempts.remove(&attempt)),
+            Owner::Pools(_) => {}
+        }
         Some(dial)
+    }
+
+    /// The dials that wait for a peer.
+    fn waiting_for(&self, peer: &PeerId) -> SmallVec<[DialId; 2]> {
+        let range = (*peer, DialId(0))..=(*peer, DialId(u64::MAX));
+        self.waiting.range(range).map(|(_, id)| *id).collect()
+    }
+
+    /// The attempt of the supervisor that a dial is made for.
+    pub(super) fn attempt(&self, id: DialId) -> Option<AttemptId> {
+        match self.dials.get(&id)?.owner {
+            Owner::Supervisor(attempt) => Some(attempt),
+            Owner::Application | Owner::Pools(_) => None,
+        }
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn assert_invariants(&self) {
+        let count = |f: &dyn Fn(&Dial) -> bool| self.dials.values().filter(|dial| f(dial)).count();
+        assert_eq!(count(&|dial| dial.owner == Owner::Application), self.asked);
+        assert_eq!(count(&|dial| matches!(dial.owner, Owner::Supervisor(_))), self.attempts.len());
+        assert_eq!(count(&|dial| matches!(dial.step, Step::Resolving(_))), self.queries.len());
+        assert_eq!(count(&|dial| matches!(dial.step, Step::Waiting(_))), self.waiting.len());
+        assert_eq!(self.dials.len(), self.deadlines.len());
     }
 }
 
@@ -61,50 +145,104 @@ impl Node {
         now: Instant,
         address: Address,
     ) -> Result<DialId, ApplicationError> {
-        if self.stopping {
-            return Err(ApplicationError::Stopping);
-        }
         if address.dialable().is_err() {
             return Err(ApplicationError::BadAddress);
         }
-        if address.peer == Some(self.local) {
-            return Err(ApplicationError::OwnId);
+        self.may_dial(address.peer.as_ref())?;
+        if address.socket_addr().is_some_and(|place| self.blacklist.blocks(place)) {
+            return Err(ApplicationError::Blocked);
         }
-        if self.dials.dials.len() >= self.config.dials_max {
-            return Err(ApplicationError::TooManyDials);
-        }
-        let connected = address.peer.filter(|peer| self.routes.route(peer).is_some());
+        let connected = address.peer.filter(|peer| self.is_connected(peer));
         if let Some(peer) = connected {
-            let dial = self.next_dial();
-            self.told.answer(Notification::Dialed { dial, peer });
-            return Ok(dial);
+            return Ok(self.dialed_already(peer));
         }
-        Ok(self.insert_dial(now, address, true))
+        Ok(self.insert_dial(now, address, VecDeque::new(), Owner::Application))
     }
 
-    fn next_dial(&mut self) -> DialId {
-        let dial = DialId(self.dials.made);
-        self.dials.made = self.dials.made.wrapping_add(1);
+    /// Connects to a peer at the addresses that are known of it.
+    pub(super) fn start_connect(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+    ) -> Result<DialId, ApplicationError> {
+        self.may_dial(Some(&peer))?;
+        let required = self.supervisor.resume(now, &peer);
+        if self.is_connected(&peer) {
+            return Ok(self.dialed_already(peer));
+        }
+        if !required {
+            let mut known: VecDeque<Address> = self.book.of(now, &peer).into();
+            let first = known.pop_front().ok_or(ApplicationError::NoAddress)?;
+            return Ok(self.insert_dial(now, first, known, Owner::Application));
+        }
+        // The supervisor dials, and this one waits for what comes of it.
+        let id = self.dials.next_id();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let addresses = self.supervisor.addresses_of(&peer).next();
+        let address = addresses.unwrap_or_else(|| Address::from(nowhere).with_peer(peer));
+        let dial = Dial {
+            address,
+            deadline: now.after(self.config.dial_deadline),
+            step: Step::Waiting(peer),
+            left: SmallVec::new(),
+            more: VecDeque::new(),
+            owner: Owner::Application,
+            error: DialError::Deadline,
+        };
+        self.dials.insert(id, dial);
+        Ok(id)
+    }
+
+    fn may_dial(&self, peer: Option<&PeerId>) -> Result<(), ApplicationError> {
+        if self.stopping {
+            return Err(ApplicationError::Stopping);
+        }
+        if peer == Some(&self.local) {
+            return Err(ApplicationError::OwnId);
+        }
+        if peer.is_some_and(|peer| self.blacklist.blocks_peer(peer)) {
+            return Err(ApplicationError::Blocked);
+        }
+        if self.dials.asked.saturating_add(self.told.dials()) >= self.config.dials_max {
+            return Err(ApplicationError::TooManyDials);
+        }
+        Ok(())
+    }
+
+    fn dialed_already(&mut self, peer: PeerId) -> DialId {
+        let dial = self.dials.next_id();
+        self.told.answer(Notification::Dialed { dial, peer });
         dial
     }
 
-    fn insert_dial(&mut self, now: Instant, address: Address, asked: bool) -> DialId {
-        let id = self.next_dial();
+    fn insert_dial(
+        &mut self,
+        now: Instant,
+        address: Address,
+        more: VecDeque<Address>,
+        owner: Owner,
+    ) -> DialId {
+        let id = self.dials.next_id();
         let deadline = now.after(self.config.dial_deadline);
-        self.dials.deadlines.insert((deadline, id));
+        let step = self.first_step(id, &address);
+        let (left, error) = (SmallVec::new(), DialError::Deadline);
+        self.dials.insert(id, Dial { address, deadline, step, left, more, owner, error });
+        id
+    }
+
+    fn first_step(&mut self, id: DialId, address: &Address) -> Step {
         let port = address.port;
-        let step = match address.host.clone() {
+        match address.host.clone() {
             Host::Ip(ip) => Step::Linking(self.link(id, SocketAddr::new(ip, port), address.peer)),
             Host::Dns { name, family } => {
-                let query = QueryId(id.0);
+                let query = QueryId(self.dials.queries_made);
+                self.dials.queries_made = self.dials.queries_made.wrapping_add(1);
+                self.dials.queries.insert(query, id);
                 let name = name.as_str().into();
                 self.commands.push_back(Command::Resolve { query, name, port, family });
                 Step::Resolving(query)
             }
-        };
-        let left = SmallVec::new();
-        self.dials.dials.insert(id, Dial { address, deadline, step, left, asked });
-        id
+        }
     }
 
     fn link(&mut self, id: DialId, remote: SocketAddr, expected: Option<PeerId>) -> ConnectionId {
@@ -113,21 +251,45 @@ impl Node {
         connection
     }
 
-    pub(super) fn on_resolved(&mut self, now: Instant, query: QueryId, found: &[SocketAddr]) {
-        let id = DialId(query.0);
-        let Some(dial) = self.dials.dials.get_mut(&id) else { return };
-        if dial.step != Step::Resolving(query) {
-            return;
+    /// Changes what a dial is at.
+    fn set_step(&mut self, id: DialId, step: Step) {
+        let Dials { dials, queries, waiting, .. } = &mut self.dials;
+        let Some(dial) = dials.get_mut(&id) else { return };
+        match core::mem::replace(&mut dial.step, step) {
+            Step::Resolving(query) => drop(queries.remove(&query)),
+            Step::Waiting(peer) => drop(waiting.remove(&(peer, id))),
+            Step::Linking(_) => {}
         }
-        dial.left = found.iter().take(8).rev().copied().collect();
-        self.try_next(now, id, DialError::Resolve(IoCause::NotFound));
+        match step {
+            Step::Resolving(query) => drop(queries.insert(query, id)),
+            Step::Waiting(peer) => drop(waiting.insert((peer, id))),
+            Step::Linking(_) => {}
+        }
     }
 
-    pub(super) fn on_resolve_failed(&mut self, query: QueryId, cause: IoCause) {
-        let id = DialId(query.0);
-        let resolving = Step::Resolving(query);
-        if self.dials.dials.get(&id).is_some_and(|dial| dial.step == resolving) {
-            self.give_up(id, DialError::Resolve(cause));
+    fn set_deadline(&mut self, id: DialId, deadline: Instant) {
+        let Some(dial) = self.dials.dials.get_mut(&id) else { return };
+        let old = core::mem::replace(&mut dial.deadline, deadline);
+        self.dials.deadlines.remove(&(old, id));
+        self.dials.deadlines.insert((deadline, id));
+    }
+
+    pub(super) fn on_resolved(&mut self, now: Instant, query: QueryId, found: &[SocketAddr]) {
+        let Some(id) = self.dials.queries.get(&query).copied() else { return };
+        let Some(dial) = self.dials.dials.get_mut(&id) else { return };
+        let all = found.iter().take(8).rev();
+        dial.left = all.filter(|place| !self.blacklist.blocks(**place)).copied().collect();
+        let error = if dial.left.is_empty() && !found.is_empty() {
+            DialError::Refused(Refusal::Blocked)
+        } else {
+            DialError::Resolve(IoCause::NotFound)
+        };
+        self.try_next(now, id, error);
+    }
+
+    pub(super) fn on_resolve_failed(&mut self, now: Instant, query: QueryId, cause: IoCause) {
+        if let Some(id) = self.dials.queries.get(&query).copied() {
+            self.try_next(now, id, DialError::Resolve(cause));
         }
     }
 
@@ -148,30 +310,97 @@ impl Node {
 
     fn try_next(&mut self, now: Instant, id: DialId, error: DialError) {
         let Some(dial) = self.dials.dials.get_mut(&id) else { return };
+        if self.stopping {
+            return self.give_up(now, id, error);
+        }
         let expected = dial.address.peer;
-        let in_time = dial.deadline > now && !self.stopping;
-        match dial.left.pop().filter(|_| in_time) {
-            Some(remote) => {
-                let connection = self.link(id, remote, expected);
-                if let Some(dial) = self.dials.dials.get_mut(&id) {
-                    dial.step = Step::Linking(connection);
-                }
+        if let Some(remote) = dial.left.pop().filter(|_| dial.deadline > now) {
+            let connection = self.link(id, remote, expected);
+            return self.set_step(id, Step::Linking(connection));
+        }
+        let Some(address) = dial.more.pop_front() else { return self.give_up(now, id, error) };
+        dial.left.clear();
+        dial.address = address.clone();
+        let deadline = now.after(self.config.dial_deadline);
+        self.set_deadline(id, deadline);
+        let step = self.first_step(id, &address);
+        self.set_step(id, step);
+    }
+
+    fn give_up(&mut self, now: Instant, id: DialId, error: DialError) {
+        let Some(Dial { address, owner, .. }) = self.dials.remove(id) else { return };
+        match owner {
+            Owner::Application => {
+                self.told.answer(Notification::DialFailed { dial: id, address, error });
             }
-            None => self.give_up(id, error),
+            Owner::Supervisor(attempt) => {
+                self.attempt_failed(now, attempt, address.peer, error);
+            }
+            Owner::Pools(peer) => self.routes.answered(now, &peer, false),
         }
     }
 
-    fn give_up(&mut self, id: DialId, error: DialError) {
-        if let Some(Dial { address, asked: true, .. }) = self.dials.remove(id) {
-            self.told.answer(Notification::DialFailed { dial: id, address, error });
+    /// A dial led to a connected peer.
+    pub(super) fn dial_done(&mut self, now: Instant, id: DialId, peer: PeerId) {
+        let Some(Dial { address, owner, step, .. }) = self.dials.remove(id) else { return };
+        if matches!(step, Step::Linking(_)) && is_dialable(&address) {
+            self.book.add(now, &address.with_peer(peer), AddressSource::Dialed);
+        }
+        match owner {
+            Owner::Application => self.told.answer(Notification::Dialed { dial: id, peer }),
+            Owner::Supervisor(attempt) => {
+                self.supervisor.dialed(now, attempt, peer);
+                self.sync_level(&peer);
+            }
+            Owner::Pools(peer) => self.routes.answered(now, &peer, true),
         }
     }
 
-    /// A dial's link went live.
-    pub(super) fn dial_done(&mut self, id: DialId, peer: PeerId) {
-        if self.dials.remove(id).is_some_and(|dial| dial.asked) {
-            self.told.answer(Notification::Dialed { dial: id, peer });
+    /// A peer is connected: so is who waits for it.
+    pub(super) fn waiting_done(&mut self, now: Instant, peer: PeerId) {
+        for id in self.dials.waiting_for(&peer) {
+            self.dial_done(now, id, peer);
         }
+    }
+
+    /// A peer that dials waited for does not come; `error` is why, or each has its own.
+    pub(super) fn fail_waiting(&mut self, now: Instant, peer: &PeerId, error: Option<&DialError>) {
+        for id in self.dials.waiting_for(peer) {
+            let own = self.dials.dials.get(&id).map(|dial| dial.error.clone());
+            if let Some(error) = error.cloned().or(own) {
+                self.try_next(now, id, error);
+            }
+        }
+    }
+
+    /// A link of a dial ended before it was live, after its peer was proven. That peer may still
+    /// be on its way by another link, and then the dial is not over.
+    pub(super) fn dial_lost(&mut self, now: Instant, id: DialId, peer: PeerId, refusal: Refusal) {
+        let somebody_else = matches!(refusal, Refusal::WrongPeer { .. } | Refusal::OwnId);
+        let final_word = somebody_else || matches!(refusal, Refusal::Stopping | Refusal::Blocked);
+        let by_peer = matches!(refusal, Refusal::Closed(_));
+        let error = DialError::Refused(refusal);
+        if let Some(dial) = self.dials.dials.get(&id).filter(|_| somebody_else) {
+            self.book.disproved(&dial.address);
+        }
+        if final_word || self.stopping {
+            return self.dial_failed(now, id, error);
+        }
+        if self.is_connected(&peer) {
+            return self.dial_done(now, id, peer);
+        }
+        let Some(dial) = self.dials.dials.get_mut(&id) else { return };
+        let establishing = self.peers.get(&peer).is_some_and(|known| known.is_establishing());
+        let until = if establishing {
+            dial.deadline
+        } else if by_peer && self.links.unproven_inbound() > 0 {
+            dial.deadline.min(now.after(GRACE))
+        } else {
+            return self.dial_failed(now, id, error);
+        };
+        dial.error = error;
+        self.set_deadline(id, until);
+        self.set_step(id, Step::Waiting(peer));
     }
 
     pub(super) fn dials_timeout(&mut self, now: Instant) {
@@ -179,43 +408,116 @@ impl Node {
             if at > now {
                 break;
             }
-            self.end_dial(id, CloseReason::Deadline(TimerKind::Dial), DialError::Deadline);
+            let waited = self.dials.dials.get(&id).map(|dial| (dial.step, dial.error.clone()));
+            let error = match waited {
+                Some((Step::Waiting(_), error)) => error,
+                _ => DialError::Deadline,
+            };
+            self.drop_link_of(id, CloseReason::Deadline(TimerKind::Dial));
+            self.try_next(now, id, error);
         }
     }
 
-    pub(super) fn stop_dials(&mut self, _now: Instant) {
+    pub(super) fn stop_dials(&mut self, now: Instant) {
         while let Some(id) = self.dials.dials.keys().next().copied() {
-            self.end_dial(id, CloseReason::Stopping, DialError::Refused(Refusal::Stopping));
+            self.drop_link_of(id, CloseReason::Stopping);
+            self.give_up(now, id, DialError::Refused(Refusal::Stopping));
         }
     }
 
-    fn end_dial(&mut self, id: DialId, reason: CloseReason, error: DialError) {
-        if let Some(Step::Linking(connection)) = self.dials.dials.get(&id).map(|dial| dial.step) {
-            match self.links.get(connection).map(|link| link.stage) {
-                Some(Stage::Dialling) => {
-                    self.links.remove(connection);
-                    self.commands.push_back(Command::CancelDial { connection });
-                }
-                Some(_) => self.links.order(connection, close_order(reason)),
-                None => {}
+    /// Ends what a dial is at.
+    fn drop_link_of(&mut self, id: DialId, reason: CloseReason) {
+        let Some(Step::Linking(connection)) = self.dials.dials.get(&id).map(|dial| dial.step)
+        else {
+            return;
+        };
+        match self.links.get_mut(connection) {
+            Some(link) if link.stage == Stage::Dialling => {
+                self.links.remove(connection);
+                self.commands.push_back(Command::CancelDial { connection });
+            }
+            Some(link) => {
+                link.dial = None;
+                self.links.order(connection, close_order(reason));
+            }
+            None => {}
+        }
+    }
+
+    /// A link that is being made leads to a blocked place.
+    pub(super) fn block_dial(&mut self, now: Instant, connection: ConnectionId) {
+        let Some(id) = self.links.get(connection).and_then(|link| link.dial) else { return };
+        self.drop_link_of(id, CloseReason::Blocked);
+        self.try_next(now, id, DialError::Refused(Refusal::Blocked));
+    }
+
+    /// Carries out what the supervisor wants.
+    pub(super) fn supervise(&mut self, now: Instant) {
+        while let Some(action) = self.supervisor.poll_action() {
+            match action {
+                Action::Dial { attempt, address } => self.attempt(now, attempt, address),
+                Action::Cancel { attempt, connected } => self.cancel(now, attempt, connected),
             }
         }
-        self.give_up(id, error);
+    }
+
+    fn attempt(&mut self, now: Instant, attempt: AttemptId, address: Address) {
+        let blocked = address.peer.is_some_and(|peer| self.blacklist.blocks_peer(&peer))
+            || address.socket_addr().is_some_and(|place| self.blacklist.blocks(place));
+        if blocked {
+            let error = DialError::Refused(Refusal::Blocked);
+            return self.attempt_failed(now, attempt, address.peer, error);
+        }
+        self.insert_dial(now, address, VecDeque::new(), Owner::Supervisor(attempt));
+    }
+
+    fn attempt_failed(
+        &mut self,
+        now: Instant,
+        attempt: AttemptId,
+        peer: Option<PeerId>,
+        error: DialError,
+    ) {
+        self.supervisor.dial_failed(now, attempt, error.clone());
+        if let Some(peer) = peer.filter(|peer| !self.supervisor.is_trying(peer)) {
+            self.fail_waiting(now, &peer, Some(&error));
+        }
+    }
+
+    fn cancel(&mut self, now: Instant, attempt: AttemptId, connected: bool) {
+        let Some(id) = self.dials.attempts.get(&attempt).copied() else { return };
+        let step = self.dials.dials.get(&id).map(|dial| dial.step);
+        let further = match step {
+            Some(Step::Linking(connection)) => {
+                self.links.get(connection).is_some_and(|link| link.stage != Stage::Dialling)
+            }
+            _ => false,
+        };
+        // A link that is further along may be the one that the other end settles on.
+        if connected && further {
+            return;
+        }
+        self.drop_link_of(id, CloseReason::Requested);
+        if let Some(Dial { owner: Owner::Supervisor(attempt), .. }) = self.dials.remove(id) {
+            self.supervisor.dial_failed(now, attempt, DialError::Refused(Refusal::Stopping));
+        }
     }
 
     /// Dials one more connection for peers that wish for it (spec 7.4), where we know an address
     /// at which they listen (D-56).
     pub(super) fn expand(&mut self, now: Instant) {
         while let Some(peer) = self.routes.poll_wanted() {
-            self.routes.answered(now, &peer);
             let links = self.peers.get(&peer).map(|known| known.links.clone()).unwrap_or_default();
-            let dialled = links.iter().filter_map(|id| self.links.get(*id));
-            let mut dialled =
-                dialled.filter(|link| link.direction == crate::contract::Direction::Outbound);
-            let Some(remote) = dialled.next().map(|link| link.remote) else { continue };
-            if !self.stopping {
-                let address = Address::from(remote).with_peer(peer);
-                self.insert_dial(now, address, false);
+            let links = links.iter().filter_map(|id| self.links.get(*id));
+            let dialed = links.filter(|link| link.direction == Direction::Outbound);
+            let mut dialed = dialed.map(|link| Address::from(link.remote).with_peer(peer));
+            let address =
+                dialed.next().or_else(|| self.addresses_of(now, &peer).into_iter().next());
+            match address.filter(|_| !self.stopping) {
+                Some(address) => {
+                    self.insert_dial(now, address, VecDeque::new(), Owner::Pools(peer));
+                }
+                None => self.routes.answered(now, &peer, false),
             }
         }
     }

@@ -4,9 +4,11 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};
 
-use crate::connection::ToConnection;
+use crate::connection::{Parcel, ToConnection};
 use crate::contract::{DialId, Direction};
+use crate::error::CloseReason;
 use crate::id::{ConnectionId, PeerId};
+use crate::peers::Source;
 
 /// How far a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +30,21 @@ pub(super) struct Link {
     pub(super) remote: SocketAddr,
     pub(super) expected: Option<PeerId>,
     pub(super) dial: Option<DialId>,
+    /// Where it comes from, while it counts among the unproven ones from there.
+    pub(super) source: Option<Source>,
+    /// It was told to close.
+    pub(super) closing: bool,
     /// The version of our list that the peer learned at the exchange.
     pub(super) version: u64,
     /// What waits to be told; its id stands in `dirty` once.
     order: Option<ToConnection>,
+}
+
+impl Link {
+    /// Messages that were to move to this link and did not reach it.
+    pub(super) fn take_adopted(&mut self) -> Vec<Parcel> {
+        self.order.as_mut().map(|order| core::mem::take(&mut order.adopt)).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +63,11 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn insert_inbound(&mut self, remote: SocketAddr) -> ConnectionId {
+    pub(super) fn insert_inbound(
+        &mut self,
+        remote: SocketAddr,
+        source: Option<Source>,
+    ) -> ConnectionId {
         self.unproven_inbound = self.unproven_inbound.saturating_add(1);
         self.insert(Link {
             stage: Stage::Unproven,
@@ -58,6 +75,8 @@ impl Links {
             remote,
             expected: None,
             dial: None,
+            source,
+            closing: false,
             version: 0,
             order: None,
         })
@@ -75,6 +94,8 @@ impl Links {
             remote,
             expected,
             dial,
+            source: None,
+            closing: false,
             version: 0,
             order: None,
         })
@@ -133,6 +154,19 @@ impl Links {
                 self.dirty.push_back(id);
             }
         }
+    }
+
+    /// Tells a link to close.
+    pub(super) fn close(&mut self, id: ConnectionId, reason: CloseReason) {
+        if let Some(link) = self.get_mut(id) {
+            link.closing = true;
+        }
+        self.order(id, super::close_order(reason));
+    }
+
+    /// Whether a link was told to close, or is gone.
+    pub(super) fn is_closing(&self, id: ConnectionId) -> bool {
+        self.get(id).is_none_or(|link| link.closing)
     }
 
     pub(super) fn poll_order(&mut self) -> Option<(ConnectionId, ToConnection)> {

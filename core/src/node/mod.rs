@@ -15,13 +15,21 @@
 //! strictly between connected and disconnected. N3 protocols are known only of connected peers
 //! (D-51). N4 after a stop no link is left, and nothing follows `Stopped`.
 //!
+//! A link that is proven may have to wait until older connections of its peer have shown that they
+//! are alive, or are gone. Around that stand machines of their own: a supervisor keeps required
+//! peers connected, a manager says who may connect and who makes room, a blacklist and a table of
+//! sources say who is heard at all, a book knows addresses.
+//!
 //! Bounds: 64 listeners, `dials_max` dials, `pending_max` accepted links without a proof,
-//! `peers_max` peers with `connections_per_peer_max` links each; 64 refusals to tell.
+//! `peers_max` peers with `connections_per_peer_max` links each and as many on their way out;
+//! 64 refusals to tell; those of its machines.
 
 mod dials;
 mod links;
 mod notify;
 mod peers;
+mod required;
+mod verdict;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -33,18 +41,19 @@ use links::{Links, Stage};
 use notify::Told;
 use peers::Peers;
 
-use crate::address::Address;
 use crate::config::{Config, ConfigError};
 use crate::connection::{Setup, ToConnection, ToNode};
 use crate::contract::{
-    Command, Deadline, DialId, Event, IoCause, ListenerId, Notification, TimerKind,
+    Command, Deadline, Direction, Event, IoCause, ListenerId, Notification, TimerKind,
 };
 use crate::error::{ApplicationError, CloseReason, Refusal, UsageError};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
+use crate::peers::{AddressBook, Blacklist, ConnectionManager, Source, SourceRefusal, Sources};
 use crate::pool::{ManagerConfig, PoolManager};
 use crate::protocol::{ProtocolSet, Registry, RegistryError};
 use crate::receive::ReceiveStreams;
 use crate::seed::Seed;
+use crate::supervisor::{ConnectionSupervisor, SupervisorConfig};
 use crate::time::{Clamp, Instant};
 
 /// The way to a peer: its protocols and its connections.
@@ -86,6 +95,11 @@ pub struct Node {
     dials: Dials,
     links: Links,
     peers: Peers,
+    supervisor: ConnectionSupervisor,
+    manager: ConnectionManager,
+    blacklist: Blacklist,
+    sources: Sources,
+    book: AddressBook,
     routes: PoolManager<()>,
     streams: ReceiveStreams,
     commands: VecDeque<Command>,
@@ -124,6 +138,20 @@ impl Node {
                 ask_again: Duration::from_secs(5),
             }),
             streams,
+            supervisor: ConnectionSupervisor::new(
+                SupervisorConfig {
+                    backoff: config.backoff,
+                    stable_after: config.stable_after,
+                    check_interval: config.check_interval,
+                    dials_max: config.required_dials_max,
+                    required_max: config.required_max,
+                },
+                seed,
+            ),
+            manager: ConnectionManager::new(config.peers_max, config.elimination, seed),
+            blacklist: Blacklist::new(config.rules_max),
+            sources: Sources::new(config.pending_per_source_max),
+            book: AddressBook::new(config.addresses_max),
             config: Arc::new(config),
             seed,
             local,
@@ -199,36 +227,6 @@ impl Node {
         self.listeners.values().filter_map(|listener| listener.local)
     }
 
-    /// Connects to a peer. The outcome is told by `Notification::Dialed` or `DialFailed`; a peer
-    /// that is connected already counts as dialled.
-    ///
-    /// # Errors
-    ///
-    /// [`ApplicationError::Stopping`], [`ApplicationError::TooManyDials`],
-    /// [`ApplicationError::OwnId`], [`ApplicationError::BadAddress`].
-    pub fn dial(&mut self, now: Instant, address: Address) -> Result<DialId, ApplicationError> {
-        let now = self.clock.advance(now);
-        self.start_dial(now, address)
-    }
-
-    /// Closes every connection of a peer, in order: what was accepted for sending leaves first.
-    ///
-    /// # Errors
-    ///
-    /// [`ApplicationError::NotConnected`].
-    pub fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), ApplicationError> {
-        self.clock.advance(now);
-        let known = self.peers.get(&peer).ok_or(ApplicationError::NotConnected)?;
-        let links = known.links.clone();
-        if links.is_empty() {
-            return Err(ApplicationError::NotConnected);
-        }
-        for id in links {
-            self.links.order(id, close_order(CloseReason::Requested));
-        }
-        Ok(())
-    }
-
     /// Supports a protocol from now on; connected peers are told.
     ///
     /// # Errors
@@ -280,9 +278,10 @@ impl Node {
         for listener in listeners.into_keys() {
             self.commands.push_back(Command::StopListening { listener });
         }
+        self.supervisor.stop();
         self.stop_dials(now);
         for id in self.links.ids() {
-            self.links.order(id, close_order(CloseReason::Stopping));
+            self.links.close(id, CloseReason::Stopping);
         }
     }
 
@@ -311,9 +310,10 @@ impl Node {
                 }
             }
             Event::Resolved { query, addresses } => self.on_resolved(now, query, &addresses),
-            Event::ResolveFailed { query, cause } => self.on_resolve_failed(query, cause),
+            Event::ResolveFailed { query, cause } => self.on_resolve_failed(now, query, cause),
             Event::DialFailed { connection, cause } => self.on_dial_failed(now, connection, cause),
         }
+        self.supervise(now);
     }
 
     /// A link was accepted: gives what its connection begins with.
@@ -327,16 +327,41 @@ impl Node {
         listener: ListenerId,
         remote: SocketAddr,
     ) -> Result<Setup, Refusal> {
-        self.clock.advance(now);
+        let now = self.clock.advance(now);
         if self.stopping || !self.listeners.contains_key(&listener) {
             return Err(Refusal::Stopping);
+        }
+        match self.let_in(now, remote) {
+            Ok(source) => {
+                let id = self.links.insert_inbound(remote, source);
+                self.pause_or_resume();
+                Ok(self.setup(id))
+            }
+            Err(reason) => {
+                let (peer, direction, told) = (None, Direction::Inbound, reason.clone());
+                self.told.refusal(Notification::Refused { remote, peer, direction, reason: told });
+                Err(reason)
+            }
+        }
+    }
+
+    /// Whether a link from there is heard; gives where it counts.
+    fn let_in(&mut self, now: Instant, remote: SocketAddr) -> Result<Option<Source>, Refusal> {
+        if self.blacklist.blocks(remote) {
+            return Err(Refusal::Blocked);
         }
         if self.links.unproven_inbound() >= self.config.pending_max {
             return Err(Refusal::TooManyPending);
         }
-        let id = self.links.insert_inbound(remote);
-        self.pause_or_resume();
-        Ok(self.setup(id))
+        // What comes from this machine may come for anybody.
+        let source = (!remote.ip().to_canonical().is_loopback()).then(|| remote.ip().into());
+        if let Some(source) = source {
+            self.sources.admit(now, source).map_err(|refusal| match refusal {
+                SourceRefusal::TooMany => Refusal::TooManyFromSource,
+                SourceRefusal::Resting { .. } => Refusal::SourceResting,
+            })?;
+        }
+        Ok(source)
     }
 
     /// A dial led to a link: gives what its connection begins with.
@@ -366,12 +391,14 @@ impl Node {
     pub fn handle_report(&mut self, now: Instant, connection: ConnectionId, report: ToNode) {
         let now = self.clock.advance(now);
         self.on_report(now, connection, report);
+        self.supervise(now);
     }
 
     /// A link's connection was lost without its final report: its task broke, for example.
     pub fn handle_vanished(&mut self, now: Instant, connection: ConnectionId) {
         let now = self.clock.advance(now);
         self.on_vanished(now, connection);
+        self.supervise(now);
     }
 
     /// Time has passed.
@@ -379,14 +406,24 @@ impl Node {
         let now = self.clock.advance(now);
         self.dials_timeout(now);
         self.push_timeouts(now);
+        self.holds_timeout(now);
+        let Self { supervisor, routes, .. } = self;
+        supervisor.handle_timeout(now, |peer| routes.route(peer).is_some());
+        self.supervise(now);
     }
 
     /// When it wants to be called, and why.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Deadline> {
-        let dial = self.dials.next_timeout().map(|at| Deadline { at, why: TimerKind::Dial });
-        let push = self.peers.next_timeout().map(|at| Deadline { at, why: TimerKind::Push });
-        Deadline::earlier(dial, push)
+        let at = |at: Option<Instant>, why| at.map(|at| Deadline { at, why });
+        [
+            at(self.dials.next_timeout(), TimerKind::Dial),
+            at(self.peers.next_timeout(), TimerKind::Push),
+            at(self.peers.next_hold(), TimerKind::Probe),
+            at(self.supervisor.next_timeout(), TimerKind::Supervise),
+        ]
+        .into_iter()
+        .fold(None, Deadline::earlier)
     }
 
     /// Takes the next thing that the driver has to do.
@@ -467,12 +504,33 @@ impl Node {
     #[doc(hidden)]
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn assert_invariants(&self) {
+        use crate::peers::Level;
+        use crate::supervisor::RequiredPhase;
         self.links.assert_invariants();
+        self.dials.assert_invariants();
+        self.manager.assert_invariants();
+        self.sources.assert_invariants();
+        self.book.assert_invariants();
+        self.supervisor.assert_invariants();
         self.routes.assert_invariants();
         self.streams.assert_invariants();
         self.peers.assert_invariants();
         for (peer, known) in self.peers.iter() {
             assert_eq!(known.links.is_empty(), self.routes.route(peer).is_none());
+            let takes_place =
+                !known.links.is_empty() || (known.establishing.is_some() && known.hold.is_none());
+            if takes_place {
+                let level = if self.supervisor.requires(peer) { Level::High } else { Level::Low };
+                assert_eq!(self.manager.level(peer).unwrap_or(level), level);
+            }
+        }
+        let placed = self.peers.iter().filter(|(peer, _)| self.manager.level(peer).is_some());
+        assert_eq!(placed.count(), self.manager.len());
+        for required in self.supervisor.required() {
+            let Some(state) = self.supervisor.state(required) else { continue };
+            let connected = state.peer.is_some_and(|peer| self.routes.route(&peer).is_some());
+            let believed = matches!(state.phase, RequiredPhase::Connected { .. });
+            assert_eq!(connected, believed, "{state:?}");
         }
     }
 }

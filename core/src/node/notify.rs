@@ -1,9 +1,10 @@
 //! What the application is told, and in which order.
 //!
 //! Per peer it is state, not a log: what was told against what is. A peer that came and went
-//! while the application slept is told once, with a count. Bounds: one entry for each peer with
-//! news; answers to calls, of which there are at most `dials_max` and 64 listeners under way;
-//! the newest 64 refusals.
+//! while the application slept is told once, with a count; of the failures of a required peer the
+//! latest. Bounds: one entry for each peer with news, and no newcomer while `peers_max`, or 64,
+//! have left that the application does not know of; answers to calls, of which there are at most
+//! `dials_max` and 64 listeners under way; the newest 64 refusals.
 
 use alloc::collections::VecDeque;
 
@@ -13,12 +14,15 @@ use crate::contract::Notification;
 use crate::error::CloseReason;
 use crate::id::PeerId;
 use crate::protocol::{PeerProtocols, ProtocolChange};
+use crate::supervisor::Setback;
 
 const REFUSALS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Told {
     answers: VecDeque<Notification>,
+    /// Outcomes of dials among them.
+    dials: usize,
     refusals: VecDeque<Notification>,
     /// Peers with news; each stands in it once.
     peers: VecDeque<PeerId>,
@@ -27,7 +31,15 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn answer(&mut self, answer: Notification) {
+        if is_outcome(&answer) {
+            self.dials = self.dials.saturating_add(1);
+        }
         self.answers.push_back(answer);
+    }
+
+    /// Outcomes of dials that were not told yet.
+    pub(super) const fn dials(&self) -> usize {
+        self.dials
     }
 
     pub(super) fn refusal(&mut self, refusal: Notification) {
@@ -38,12 +50,20 @@ impl Told {
     }
 
     pub(super) fn poll_answer(&mut self) -> Option<Notification> {
-        self.answers.pop_front()
+        let answer = self.answers.pop_front()?;
+        if is_outcome(&answer) {
+            self.dials = self.dials.saturating_sub(1);
+        }
+        Some(answer)
     }
 
     pub(super) const fn is_over(&self) -> bool {
         self.over
     }
+}
+
+const fn is_outcome(answer: &Notification) -> bool {
+    matches!(answer, Notification::Dialed { .. } | Notification::DialFailed { .. })
 }
 
 /// What the application knows of a peer, and what it has yet to be told.
@@ -131,6 +151,14 @@ fn change_of(peer: PeerId, change: ProtocolChange) -> Notification {
     }
 }
 
+fn told_of(setback: Setback) -> Notification {
+    let Setback { required, peer, address, failures, wait, cause } = setback;
+    match wait {
+        Some(wait) => Notification::Retrying { required, peer, address, failures, wait, cause },
+        None => Notification::GaveUp { required, peer, address, failures, cause },
+    }
+}
+
 impl Node {
     /// There is news of a peer.
     pub(super) fn tell(&mut self, peer: PeerId) {
@@ -158,6 +186,9 @@ impl Node {
                 known.news.queued = false;
             }
             self.peers.forget_if_idle(&peer);
+        }
+        if let Some(setback) = self.supervisor.poll_news() {
+            return Some(told_of(setback));
         }
         if let Some(refusal) = self.told.refusals.pop_front() {
             return Some(refusal);

@@ -6,9 +6,10 @@ use smallvec::SmallVec;
 
 use super::links::Stage;
 use super::notify::News;
+use super::verdict::Hold;
 use super::{Node, close_order};
-use crate::connection::{Closed, ToConnection, ToNode, Verdict, parcel_of};
-use crate::contract::{Direction, Notification};
+use crate::connection::{Closed, Parcel, ToConnection, ToNode, Verdict, parcel_of};
+use crate::contract::Notification;
 use crate::error::{CloseReason, DialError, Refusal, UndeliveredReason};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::pool::Outbox;
@@ -20,9 +21,11 @@ pub(super) struct Peer {
     /// Live links, oldest first.
     pub(super) links: SmallVec<[ConnectionId; 2]>,
     /// The link that is being established.
-    establishing: Option<ConnectionId>,
+    pub(super) establishing: Option<ConnectionId>,
     /// The loser of a tie against it; never there without it.
-    runner_up: Option<RunnerUp>,
+    pub(super) runner_up: Option<RunnerUp>,
+    /// They wait for their first verdict; never there without them.
+    pub(super) hold: Option<Hold>,
     pub(super) theirs: PeerProtocols,
     /// Tells the peer our list when it changes; there while it is connected.
     push: Option<Push>,
@@ -34,18 +37,25 @@ pub(super) struct Peer {
 /// A link that lost a tie goes on until the winner is live: the other end may have settled on it
 /// before it knew of the winner, which it then turns away. If the winner fails, it takes its place.
 #[derive(Debug)]
-struct RunnerUp {
-    id: ConnectionId,
+pub(super) struct RunnerUp {
+    pub(super) id: ConnectionId,
     /// It waits for the verdict that it goes live, with the list that it exchanged, if it did.
-    waits: Option<Option<ProtocolSet>>,
+    pub(super) waits: Option<Option<ProtocolSet>>,
 }
 
-/// Bound: `peers_max` connected peers, twice as many links being established, and peers that the
+impl Peer {
+    pub(super) const fn is_establishing(&self) -> bool {
+        self.establishing.is_some()
+    }
+}
+
+/// Bound: the peers that the connection manager knows, and `peers_max`, or 64, that the
 /// application has yet to hear of.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     peers: BTreeMap<PeerId, Peer>,
     timers: BTreeSet<(Instant, PeerId)>,
+    holds: BTreeSet<(Instant, PeerId)>,
 }
 
 impl Peers {
@@ -57,8 +67,37 @@ impl Peers {
         self.peers.get_mut(peer)
     }
 
+    pub(super) fn entry(&mut self, peer: PeerId) -> &mut Peer {
+        self.peers.entry(peer).or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn next_hold(&self) -> Option<Instant> {
+        self.holds.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn set_hold_timer(&mut self, until: Instant, peer: PeerId) {
+        self.holds.insert((until, peer));
+    }
+
+    /// Takes the next hold whose time is over; it stays until its connections are gone.
+    pub(super) fn due_hold(&mut self, now: Instant) -> Option<PeerId> {
+        let (at, peer) = self.holds.first().copied().filter(|(at, _)| *at <= now)?;
+        self.holds.remove(&(at, peer));
+        Some(peer)
+    }
+
+    pub(super) fn drop_hold(&mut self, peer: &PeerId) {
+        if let Some(hold) = self.peers.get_mut(peer).and_then(|known| known.hold.take()) {
+            self.holds.remove(&(hold.until, *peer));
+        }
     }
 
     pub(super) fn forget_if_idle(&mut self, peer: &PeerId) {
@@ -69,12 +108,6 @@ impl Peers {
             self.set_timer(peer, None);
             self.peers.remove(peer);
         }
-    }
-
-    /// Peers that are connected or being established.
-    fn occupied(&self) -> usize {
-        let taken = |known: &&Peer| !known.links.is_empty() || known.establishing.is_some();
-        self.peers.values().filter(taken).count()
     }
 
     fn set_timer(&mut self, peer: &PeerId, at: Option<Instant>) {
@@ -102,12 +135,21 @@ impl Peers {
             if let Some(second) = &known.runner_up {
                 assert!(known.establishing.is_some_and(|first| first != second.id));
             }
+            if let Some(hold) = &known.hold {
+                assert!(known.establishing.is_some());
+                assert!(hold.silent.iter().all(|id| known.links.contains(id)));
+                assert!(!hold.silent.is_empty());
+            }
             let timer = known.push.as_ref().and_then(Push::next_timeout);
             assert_eq!(timer, known.timer);
             assert!(timer.is_none_or(|at| self.timers.contains(&(at, *peer))));
         }
         let timers = self.peers.values().filter(|known| known.timer.is_some()).count();
         assert_eq!(timers, self.timers.len());
+        for (at, peer) in &self.holds {
+            let hold = self.peers.get(peer).and_then(|known| known.hold.as_ref());
+            assert_eq!(hold.map(|hold| hold.until), Some(*at));
+        }
     }
 }
 
@@ -120,7 +162,7 @@ pub(super) fn outweighs(a: &PeerId, b: &PeerId) -> bool {
 impl Node {
     pub(super) fn on_report(&mut self, now: Instant, id: ConnectionId, report: ToNode) {
         if let Some(peer) = report.proven {
-            self.on_proven(id, peer);
+            self.on_proven(now, id, peer);
         }
         if report.ready || report.exchanged.is_some() {
             self.on_established(now, id, report.exchanged);
@@ -134,6 +176,9 @@ impl Node {
             if report.push_answered.is_some() || report.push_failed.is_some() {
                 self.on_push(now, peer, report.push_answered.is_some());
             }
+            if report.alive && !self.links.is_closing(id) {
+                self.heard_of(id, peer);
+            }
             if let Some(load) = report.load {
                 let _known = self.routes.set_load(now, id, load);
                 self.expand(now);
@@ -145,13 +190,7 @@ impl Node {
         }
         if let Stage::Live(peer) | Stage::Establishing(peer) = stage {
             if !report.undelivered.is_empty() {
-                self.peers
-                    .peers
-                    .entry(peer)
-                    .or_default()
-                    .news
-                    .undelivered
-                    .merge(report.undelivered);
+                self.peers.entry(peer).news.undelivered.merge(report.undelivered);
                 self.tell(peer);
             }
         }
@@ -160,86 +199,28 @@ impl Node {
         }
     }
 
-    /// Spec 4.2, steps 2 to 4: may this peer go on, and has it to exchange protocols?
-    fn on_proven(&mut self, id: ConnectionId, peer: PeerId) {
-        let Some(link) = self.links.get(id) else { return };
-        if link.stage != Stage::Unproven {
-            return;
-        }
-        let (direction, expected) = (link.direction, link.expected);
-        let verdict = self.judge(id, peer, direction, expected);
-        self.links.set_stage(id, Stage::Establishing(peer));
-        self.pause_or_resume();
-        let ours = Some(self.registry.protocols().clone());
-        let mut order = ToConnection { ours, ..ToConnection::default() };
-        match verdict {
-            Ok(exchange) => {
-                let known = self.peers.peers.entry(peer).or_default();
-                let loser = known.establishing.replace(id).filter(|loser| *loser != id);
-                known.runner_up = loser.map(|id| RunnerUp { id, waits: None });
-                order.proven_verdict = Some(Verdict::Proceed { exchange });
-                let version = self.registry.version();
-                if let Some(link) = self.links.get_mut(id) {
-                    link.version = version;
-                }
-            }
-            Err(refusal) => order.proven_verdict = Some(Verdict::Refuse(refusal)),
-        }
-        self.links.order(id, order);
-    }
-
-    fn judge(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        direction: Direction,
-        expected: Option<PeerId>,
-    ) -> Result<bool, Refusal> {
-        if self.stopping {
-            return Err(Refusal::Stopping);
-        }
-        if peer == self.local {
-            return Err(Refusal::OwnId);
-        }
-        if let Some(expected) = expected.filter(|expected| *expected != peer) {
-            return Err(Refusal::WrongPeer { expected, actual: peer });
-        }
-        let known = self.peers.get(&peer);
-        let live = known.map_or(0, |known| known.links.len());
-        if live >= self.config.connections_per_peer_max {
-            return Err(Refusal::TooManyConnections);
-        }
-        if let Some(old) = known.and_then(|known| known.establishing).filter(|old| *old != id) {
-            let keep_own = outweighs(&self.local, &peer);
-            let loses = if keep_own { Direction::Inbound } else { Direction::Outbound };
-            let old_direction = self.links.get(old).map(|link| link.direction);
-            if old_direction == Some(direction) || old_direction != Some(loses) {
-                return Err(Refusal::Duplicate);
-            }
-        } else if live == 0 && self.peers.occupied() >= self.config.peers_max {
-            return Err(Refusal::TooManyPeers);
-        }
-        Ok(live == 0)
-    }
-
     /// Spec 4.2, steps 5 to 9: the link goes live.
     fn on_established(&mut self, now: Instant, id: ConnectionId, theirs: Option<ProtocolSet>) {
         let Some(link) = self.links.get(id) else { return };
         let Stage::Establishing(peer) = link.stage else { return };
         let (version, dial) = (link.version, link.dial);
-        let known = self.peers.peers.entry(peer).or_default();
+        let known = self.peers.entry(peer);
+        if known.hold.is_some() {
+            // It was never told to go on.
+            return;
+        }
         if let Some(second) = known.runner_up.as_mut().filter(|second| second.id == id) {
             second.waits = Some(theirs);
             return;
         }
         // The loser of a tie may get here before it hears that it lost (D-46).
         let chosen = known.establishing == Some(id);
-        if !chosen || self.stopping || self.routes.add(peer, id, ()).is_err() {
-            let refusal = if self.stopping { Refusal::Stopping } else { Refusal::Duplicate };
+        if let Err(refusal) = self.make_live(id, peer, chosen) {
             let live_verdict = Some(Verdict::Refuse(refusal));
             self.links.order(id, ToConnection { live_verdict, ..ToConnection::default() });
             return;
         }
+        let known = self.peers.entry(peer);
         known.establishing = None;
         known.links.push(id);
         if let Some(second) = known.runner_up.take() {
@@ -271,8 +252,25 @@ impl Node {
         self.push(now, peer);
         self.route_changed(peer);
         if let Some(dial) = dial {
-            self.dial_done(dial, peer);
+            self.dial_done(now, dial, peer);
         }
+        self.waiting_done(now, peer);
+        self.supervisor.connected(now, &peer);
+    }
+
+    /// Makes room for a link and its peer, and the way to it.
+    fn make_live(&mut self, id: ConnectionId, peer: PeerId, chosen: bool) -> Result<(), Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        if !chosen {
+            return Err(Refusal::Duplicate);
+        }
+        let victim = self.manager.joined(&peer)?;
+        if let Some(victim) = victim {
+            self.close_peer(&victim, &CloseReason::Evicted);
+        }
+        self.routes.add(peer, id, ()).map_err(|_| Refusal::Duplicate)
     }
 
     fn on_learned(&mut self, peer: PeerId, theirs: ProtocolSet) {
@@ -289,9 +287,10 @@ impl Node {
 
     /// A link is gone.
     pub(super) fn on_closed(&mut self, now: Instant, id: ConnectionId, closed: Closed) {
-        let Some(link) = self.links.remove(id) else { return };
+        let Some(mut link) = self.links.remove(id) else { return };
         self.pause_or_resume();
-        let Closed { reason, leftover, .. } = closed;
+        let Closed { reason, mut leftover } = closed;
+        leftover.extend(link.take_adopted());
         let peer = match link.stage {
             Stage::Live(peer) => {
                 self.on_live_closed(now, id, peer, reason, leftover);
@@ -300,22 +299,32 @@ impl Node {
             Stage::Establishing(peer) => Some(peer),
             Stage::Dialling | Stage::Unproven => None,
         };
+        match (link.source, &reason) {
+            (Some(source), CloseReason::Stopping | CloseReason::Blocked) => {
+                self.sources.settled(source);
+            }
+            (Some(source), _) => self.sources.failed(now, source),
+            (None, _) => {}
+        }
         if let Some(peer) = peer {
             self.on_establishing_closed(now, id, peer);
         }
         let refusal = match reason {
             CloseReason::Refused(refusal) => refusal,
+            CloseReason::Blocked => Refusal::Blocked,
+            CloseReason::Stopping => Refusal::Stopping,
             reason => Refusal::Closed(alloc::boxed::Box::new(reason)),
         };
         let (remote, direction) = (link.remote, link.direction);
         let reason = refusal.clone();
         self.told.refusal(Notification::Refused { remote, peer, direction, reason });
-        let Some(dial) = link.dial else { return };
-        let spare = matches!(refusal, Refusal::Duplicate | Refusal::TooManyConnections);
-        match peer.filter(|peer| spare && self.routes.route(peer).is_some()) {
-            // Another link was faster; what was asked for has come about.
-            Some(peer) => self.dial_done(dial, peer),
-            None => self.dial_failed(now, dial, DialError::Refused(refusal)),
+        if let Some(peer) = peer {
+            self.after_establishing(now, peer);
+        }
+        match (link.dial, peer) {
+            (Some(dial), Some(peer)) => self.dial_lost(now, dial, peer, refusal),
+            (Some(dial), None) => self.dial_failed(now, dial, DialError::Refused(refusal)),
+            (None, _) => {}
         }
     }
 
@@ -333,6 +342,19 @@ impl Node {
         } else {
             known.establishing = None;
         }
+    }
+
+    /// A link that was being established is gone, and so may be its peer.
+    fn after_establishing(&mut self, now: Instant, peer: PeerId) {
+        let Some(known) = self.peers.get(&peer).filter(|known| known.establishing.is_none()) else {
+            return;
+        };
+        let connected = !known.links.is_empty();
+        self.peers.drop_hold(&peer);
+        if !connected {
+            self.manager.gone(&peer);
+            self.fail_waiting(now, &peer, None);
+        }
         self.peers.forget_if_idle(&peer);
     }
 
@@ -342,7 +364,7 @@ impl Node {
         id: ConnectionId,
         peer: PeerId,
         reason: CloseReason,
-        leftover: alloc::vec::Vec<crate::connection::Parcel>,
+        leftover: alloc::vec::Vec<Parcel>,
     ) {
         let _known = self.routes.remove(id);
         self.streams.close_connection(id);
@@ -355,16 +377,24 @@ impl Node {
             }
             self.links.order(other, ToConnection { adopt: leftover, ..ToConnection::default() });
             self.push(now, peer);
+            self.heard_of(id, peer);
             return;
         }
         for parcel in leftover {
             parcel.count(UndeliveredReason::ConnectionLost, &mut known.news.undelivered);
         }
         let theirs = core::mem::take(&mut known.theirs);
-        known.news.disconnected(reason, theirs);
+        known.news.disconnected(reason.clone(), theirs);
         known.push = None;
         self.peers.set_timer(&peer, None);
         self.tell(peer);
+        self.manager.gone(&peer);
+        self.heard_of(id, peer);
+        if self.peers.get(&peer).is_some_and(Peer::is_establishing) {
+            // One that was let in beside the connection that is gone now.
+            let _room = self.admit(peer);
+        }
+        self.supervisor.disconnected(now, &peer, &reason);
     }
 
     /// Messages that were accepted for a peer and that no connection took before its last word:
@@ -384,7 +414,7 @@ impl Node {
         if outbox.is_empty() {
             return;
         }
-        let known = self.peers.peers.entry(peer).or_default();
+        let known = self.peers.entry(peer);
         while let Some(item) = outbox.take_next() {
             let lost = parcel_of(item, Instant::MAX);
             lost.count(UndeliveredReason::ConnectionLost, &mut known.news.undelivered);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::address::Family;
+use crate::address::{Address, Family};
 use crate::connection::{Closed, Verdict};
 use crate::error::DialError;
 
@@ -85,6 +85,11 @@ fn prove(node: &mut Node, link: ConnectionId, peer: usize) {
 fn exchange(node: &mut Node, link: ConnectionId) {
     let report = ToNode { exchanged: Some(ProtocolSet::default()), ..ToNode::default() };
     node.handle_report(NOW, link, report);
+}
+
+/// The other end of a link has answered a probe.
+fn alive(node: &mut Node, link: ConnectionId) {
+    node.handle_report(NOW, link, ToNode { alive: true, ..ToNode::default() });
 }
 
 fn close(node: &mut Node, link: ConnectionId, reason: CloseReason) {
@@ -240,7 +245,7 @@ fn a_peer_that_is_not_the_dialled_one_is_refused() {
     assert!(
         matches!(&told[..], [
         Notification::DialFailed { error: DialError::Refused(error), .. },
-        Notification::Refused { peer: Some(peer), direction: crate::contract::Direction::Outbound, .. },
+        Notification::Refused { peer: Some(peer), direction: Direction::Outbound, .. },
     ] if *error == wrong && *peer == id(2)),
         "{told:?}"
     );
@@ -267,6 +272,7 @@ fn a_second_link_is_a_duplicate_before_the_first_is_live_and_one_too_many_after(
     close(&mut node, links[1], CloseReason::Refused(Refusal::Duplicate));
     exchange(&mut node, links[0]);
     prove(&mut node, links[2], 1);
+    alive(&mut node, links[0]);
     assert_eq!(refusal(&mut node, links[2]), Refusal::TooManyConnections);
     close(&mut node, links[2], CloseReason::Refused(Refusal::TooManyConnections));
     let connected =

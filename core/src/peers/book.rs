@@ -1,8 +1,7 @@
 //! Where peers may be dialled (spec 9.5).
 //!
 //! State: addresses by peer, each with where it comes from and when it was last good. Events: an
-//! address is told, is dialled with success, fails; a peer is required or released. Question:
-//! where is this peer, best address first?
+//! address is told, is dialled with success, leads to somebody else, is taken back. Question: where is this peer, best address first?
 //!
 //! Invariants: A1 only what can be dialled is kept: no port 0, no unspecified, multicast or
 //! broadcast address, and nothing that an accepted link seems to come from, which the book is
@@ -118,13 +117,13 @@ impl AddressBook {
         address.peer.is_some_and(|peer| self.take(&peer, address).is_some())
     }
 
-    /// The application stands for an address no longer; it ages from now on.
-    pub fn unconfigure(&mut self, now: Instant, address: &Address) {
-        let now = self.clock.advance(now);
-        let Some(peer) = address.peer else { return };
-        if let Some(known) = self.take(&peer, address) {
-            let source = known.source.min(AddressSource::Dialed);
-            self.put(peer, Known { source, since: now, ..known });
+    /// Somebody else was found at an address: it goes, unless the application stands for it.
+    pub fn disproved(&mut self, address: &Address) {
+        let configured =
+            |known: &&Known| known.address == *address && known.source == AddressSource::Configured;
+        let all = address.peer.and_then(|peer| self.peers.get(&peer));
+        if !all.is_some_and(|all| all.iter().any(|known| configured(&known))) {
+            self.remove(address);
         }
     }
 
@@ -284,9 +283,11 @@ mod tests {
         book.add(at(5), &address(1, 1), AddressSource::Told);
         assert_eq!(ports(&book, at(6)), [4, 1, 3, 2]);
         assert_eq!(ports(&book, at(3602)), [4, 1]);
-        book.unconfigure(at(3602), &address(1, 4));
-        assert_eq!(ports(&book, at(3603)), [4, 1]);
-        assert_eq!(ports(&book, at(9000)), []);
+        // Somebody else is there: only what the application stands for stays.
+        book.disproved(&address(1, 4));
+        book.disproved(&address(1, 1));
+        assert_eq!(ports(&book, at(9000)), [4]);
+        assert!(book.remove(&address(1, 4)) && !book.remove(&address(1, 4)));
         book.assert_invariants();
     }
 

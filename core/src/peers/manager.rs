@@ -195,9 +195,10 @@ impl ConnectionManager {
     /// # Errors
     ///
     /// [`Refusal::TooManyPeers`] if there is no room any more, because somebody who matters more
-    /// came meanwhile; it is still joining, tell when it is [`gone`](Self::gone).
+    /// came meanwhile, or if it was not admitted; nothing changed, tell when it is
+    /// [`gone`](Self::gone).
     pub fn joined(&mut self, peer: &PeerId) -> Result<Option<PeerId>, Refusal> {
-        let Some(entry) = self.entries.get(peer).copied() else { return Ok(None) };
+        let entry = self.entries.get(peer).copied().ok_or(Refusal::TooManyPeers)?;
         if entry.stage != Stage::Joining {
             return Ok(None);
         }

@@ -17,6 +17,9 @@ mod manager;
 mod sources;
 
 pub use blacklist::{Blacklist, Rule, RuleError};
-pub use book::{AddressBook, AddressSource, Known};
+pub(crate) use book::is_dialable;
+pub use book::{AGE_MAX, AddressBook, AddressSource, Known, PER_PEER_MAX};
 pub use manager::{ConnectionManager, Elimination, Level};
-pub use sources::{Source, SourceRefusal, Sources};
+pub use sources::{
+    FORGET_AFTER, REST_MAX, RESTS_AFTER, SOURCES_MAX, Source, SourceRefusal, Sources,
+};

@@ -35,7 +35,8 @@ pub struct ManagerConfig {
     pub connections_per_peer: usize,
     /// Send streams that all connections of a peer may have together.
     pub streams_per_peer: usize,
-    /// The pause between an answered wish and the next one for the same peer.
+    /// The pause between a wish that was fulfilled and the next one for the same peer; twice as
+    /// long after each one in a row that was not, up to 16 times.
     pub ask_again: Duration,
 }
 
@@ -117,6 +118,8 @@ struct Peer<H> {
     /// One for each entry of the route, in the same order.
     loads: Vec<Load>,
     asking: Asking,
+    /// Wishes in a row that were not fulfilled.
+    failures: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +164,7 @@ impl<H: Clone> PoolManager<H> {
             route: Route::new(generation, ProtocolSet::default(), []),
             loads: Vec::new(),
             asking: Asking::From(Instant::ZERO),
+            failures: 0,
         });
         let entries = known.route.entries().iter().cloned();
         let entries = entries.chain([Entry { connection, handle }]).collect::<Vec<_>>();
@@ -245,13 +249,15 @@ impl<H: Clone> PoolManager<H> {
     }
 
     /// The attempt to make the wished connection ended, well or not; the peer may wish again
-    /// after [`ManagerConfig::ask_again`]. Does nothing for a peer that is not known or did not
-    /// wish.
-    pub fn answered(&mut self, now: Instant, peer: &PeerId) {
+    /// after a pause, see [`ManagerConfig::ask_again`]. Does nothing for a peer that is not known
+    /// or did not wish.
+    pub fn answered(&mut self, now: Instant, peer: &PeerId, well: bool) {
         let now = self.clock.advance(now);
         if let Some(known) = self.peers.get_mut(peer) {
             if known.asking == Asking::Made {
-                known.asking = Asking::From(now.after(self.config.ask_again));
+                known.failures = if well { 0 } else { known.failures.saturating_add(1).min(4) };
+                let pause = self.config.ask_again.saturating_mul(1 << known.failures);
+                known.asking = Asking::From(now.after(pause));
                 self.wanted.remove(peer);
             }
         }

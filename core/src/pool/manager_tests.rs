@@ -93,14 +93,14 @@ fn a_wish_is_made_once_until_it_is_answered() {
     assert_eq!((manager.poll_wanted(), manager.poll_wanted()), (Some(peer(0)), None));
     manager.set_load(secs(90), connection(0), HOT).unwrap();
     assert_eq!(manager.poll_wanted(), None, "it is not answered");
-    manager.answered(secs(100), &peer(0));
-    manager.answered(secs(103), &peer(0));
+    manager.answered(secs(100), &peer(0), true);
+    manager.answered(secs(103), &peer(0), true);
     manager.set_load(secs(104), connection(0), HOT).unwrap();
     assert_eq!(manager.poll_wanted(), None, "the pause is 5 s");
     manager.set_load(secs(105), connection(0), HOT).unwrap();
     assert_eq!(manager.poll_wanted(), Some(peer(0)));
     manager.add(peer(0), connection(1), 1).unwrap();
-    manager.answered(secs(106), &peer(0));
+    manager.answered(secs(106), &peer(0), true);
     for at in [200, 201] {
         manager.set_load(secs(at), connection(0), HOT).unwrap();
         manager.set_load(secs(at), connection(1), HOT).unwrap();
@@ -133,7 +133,7 @@ fn a_peer_that_left_has_no_wish() {
     manager.set_load(secs(0), connection(0), HOT).unwrap();
     manager.remove(connection(0)).unwrap();
     assert_eq!(manager.poll_wanted(), None);
-    manager.answered(secs(1), &peer(0));
+    manager.answered(secs(1), &peer(0), true);
     manager.assert_invariants();
 }
 
@@ -229,7 +229,7 @@ proptest! {
                     }
                 }
                 Op::Answer(p) => {
-                    manager.answered(secs(now), &peer(p));
+                    manager.answered(secs(now), &peer(p), true);
                     unanswered.retain(|asking| *asking != peer(p));
                 }
                 Op::Wait(secs) => now += secs,

@@ -337,6 +337,21 @@ impl ConnectionSupervisor {
         self.by_peer.range(first..).next().is_some_and(|(other, _)| other == peer)
     }
 
+    /// Whether a peer is being dialled, or about to be.
+    #[must_use]
+    pub fn is_trying(&self, peer: &PeerId) -> bool {
+        let phases = self.of(peer).into_iter().filter_map(|required| self.entries.get(&required));
+        phases
+            .map(|e| e.phase)
+            .any(|phase| matches!(phase, Phase::Due { .. } | Phase::Dialing { .. }))
+    }
+
+    /// The addresses under which a peer is required.
+    pub fn addresses_of(&self, peer: &PeerId) -> impl Iterator<Item = Address> + '_ {
+        let entries = self.of(peer).into_iter().filter_map(|required| self.entries.get(&required));
+        entries.flat_map(|entry| (0..entry.addresses.len()).filter_map(|n| entry.address(n)))
+    }
+
     /// What is known of a required peer.
     #[must_use]
     pub fn state(&self, required: RequiredId) -> Option<RequiredState> {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::address::Address;
+use crate::contract::DialId;
 use crate::id::ProtocolId;
 
 #[derive(Clone, Debug)]

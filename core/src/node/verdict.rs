@@ -1,0 +1,239 @@
+//! May a link whose peer is proven go on? (spec 4.2, steps 1 to 3)
+//!
+//! A link may have to wait for the answer. The peer may have lost the connection that we believe
+//! to have with it, and then the new link has to take its place; or we have told that connection
+//! to close, and it is not gone yet. So as long as old connections of the peer close or have not
+//! shown that they are alive, which they have `probe_deadline` for, the new link is held.
+
+use smallvec::SmallVec;
+
+use super::Node;
+use super::links::Stage;
+use super::peers::RunnerUp;
+use crate::connection::{ToConnection, Verdict};
+use crate::contract::{Direction, TimerKind};
+use crate::error::{CloseReason, Refusal};
+use crate::id::{ConnectionId, PeerId};
+use crate::peers::Level;
+use crate::time::Instant;
+
+/// The links of a peer that are being established wait.
+///
+/// Bound: one for each connection that the peer has.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) until: Instant,
+    /// Connections that have not shown that they are alive.
+    pub(super) silent: SmallVec<[ConnectionId; 2]>,
+}
+
+/// What is done with a proven link.
+#[derive(Debug)]
+enum Judgement {
+    /// It goes on; with or without an exchange of protocols.
+    Proceed(bool),
+    Hold,
+    Refuse(Refusal),
+}
+
+impl Node {
+    /// A link has proven who its peer is.
+    pub(super) fn on_proven(&mut self, now: Instant, id: ConnectionId, peer: PeerId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.stage != Stage::Unproven {
+            return;
+        }
+        let (direction, expected, dial) = (link.direction, link.expected, link.dial);
+        if let Some(source) = link.source.take() {
+            self.sources.proven(source);
+        }
+        let attempt = dial.and_then(|dial| self.dials.attempt(dial));
+        if let Some(attempt) = attempt.filter(|_| peer != self.local) {
+            if self.supervisor.proven(attempt, peer) {
+                self.sync_level(&peer);
+            }
+        }
+        let judgement = self.judge(id, peer, direction, expected);
+        self.links.set_stage(id, Stage::Establishing(peer));
+        self.pause_or_resume();
+        match judgement {
+            Judgement::Refuse(refusal) => self.answer(id, Verdict::Refuse(refusal)),
+            Judgement::Proceed(exchange) => {
+                self.take_place(peer, id);
+                self.answer(id, Verdict::Proceed { exchange });
+            }
+            Judgement::Hold => {
+                self.take_place(peer, id);
+                self.start_hold(now, peer);
+            }
+        }
+    }
+
+    fn take_place(&mut self, peer: PeerId, id: ConnectionId) {
+        let known = self.peers.entry(peer);
+        let loser = known.establishing.replace(id).filter(|loser| *loser != id);
+        known.runner_up = loser.map(|id| RunnerUp { id, waits: None });
+    }
+
+    /// The first verdict, with our list as it is now.
+    fn answer(&mut self, id: ConnectionId, verdict: Verdict) {
+        let ours = Some(self.registry.protocols().clone());
+        if let Some(link) = self.links.get_mut(id) {
+            link.version = self.registry.version();
+        }
+        let order = ToConnection { ours, proven_verdict: Some(verdict), ..Default::default() };
+        self.links.order(id, order);
+    }
+
+    fn judge(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        direction: Direction,
+        expected: Option<PeerId>,
+    ) -> Judgement {
+        match self.objection(peer, expected) {
+            Some(refusal) => return Judgement::Refuse(refusal),
+            None => {}
+        }
+        let known = self.peers.get(&peer);
+        let live = known.map_or(0, |known| known.links.len());
+        let going =
+            known.is_some_and(|known| known.links.iter().all(|l| self.links.is_closing(*l)));
+        let full = live >= self.config.connections_per_peer_max;
+        if full && !going && direction == Direction::Outbound {
+            return Judgement::Refuse(Refusal::TooManyConnections);
+        }
+        if let Some(old) = known.and_then(|known| known.establishing).filter(|old| *old != id) {
+            let keep_own = super::peers::outweighs(&self.local, &peer);
+            let loses = if keep_own { Direction::Inbound } else { Direction::Outbound };
+            let old_direction = self.links.get(old).map(|link| link.direction);
+            if old_direction == Some(direction) || old_direction != Some(loses) {
+                return Judgement::Refuse(Refusal::Duplicate);
+            }
+            let held = known.is_some_and(|known| known.hold.is_some());
+            return if held { Judgement::Hold } else { Judgement::Proceed(live == 0) };
+        }
+        if live > 0 {
+            let doubtful = going || direction == Direction::Inbound;
+            return if doubtful { Judgement::Hold } else { Judgement::Proceed(false) };
+        }
+        match self.admit(peer) {
+            Ok(()) => Judgement::Proceed(true),
+            Err(refusal) => Judgement::Refuse(refusal),
+        }
+    }
+
+    /// What speaks against a peer, whatever links it has.
+    fn objection(&self, peer: PeerId, expected: Option<PeerId>) -> Option<Refusal> {
+        if self.stopping {
+            return Some(Refusal::Stopping);
+        }
+        if peer == self.local {
+            return Some(Refusal::OwnId);
+        }
+        if let Some(expected) = expected.filter(|expected| *expected != peer) {
+            return Some(Refusal::WrongPeer { expected, actual: peer });
+        }
+        self.blacklist.blocks_peer(&peer).then_some(Refusal::Blocked)
+    }
+
+    /// A place for a peer that has no connection.
+    pub(super) fn admit(&mut self, peer: PeerId) -> Result<(), Refusal> {
+        let untold_max = self.config.peers_max.max(64);
+        let untold = self.peers.len().saturating_sub(self.manager.len());
+        if self.peers.get(&peer).is_none() && untold >= untold_max {
+            return Err(Refusal::TooManyUntold);
+        }
+        let level = if self.supervisor.requires(&peer) { Level::High } else { Level::Low };
+        self.manager.admit(peer, level)
+    }
+
+    /// Makes the level of a peer what it should be.
+    pub(super) fn sync_level(&mut self, peer: &PeerId) {
+        let level = if self.supervisor.requires(peer) { Level::High } else { Level::Low };
+        self.manager.set_level(peer, level);
+    }
+
+    /// Whether a peer has a connection that is not closing.
+    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+        let links = self.peers.get(peer).map(|known| known.links.as_slice());
+        links.is_some_and(|links| links.iter().any(|id| !self.links.is_closing(*id)))
+    }
+
+    fn start_hold(&mut self, now: Instant, peer: PeerId) {
+        let half = self.config.exchange_deadline.checked_div(2).unwrap_or_default();
+        let until = now.after(self.config.probe_deadline.min(half));
+        let Some(known) = self.peers.get_mut(&peer).filter(|known| known.hold.is_none()) else {
+            return;
+        };
+        let silent = known.links.clone();
+        known.hold = Some(Hold { until, silent: silent.clone() });
+        self.peers.set_hold_timer(until, peer);
+        for id in silent {
+            if !self.links.is_closing(id) {
+                self.links.order(id, ToConnection { probe: true, ..ToConnection::default() });
+            }
+        }
+    }
+
+    /// A connection has shown that its other end knows of it, or it is gone.
+    pub(super) fn heard_of(&mut self, id: ConnectionId, peer: PeerId) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        let Some(hold) = &mut known.hold else { return };
+        hold.silent.retain(|silent| *silent != id);
+        if hold.silent.is_empty() {
+            self.end_hold(peer);
+        }
+    }
+
+    /// No connection of the peer is in doubt any more: the links that waited get their verdict.
+    fn end_hold(&mut self, peer: PeerId) {
+        self.peers.drop_hold(&peer);
+        let Some(known) = self.peers.get(&peer) else { return };
+        let live = known.links.len();
+        let held: SmallVec<[ConnectionId; 2]> =
+            known.establishing.into_iter().chain(known.runner_up.as_ref().map(|r| r.id)).collect();
+        if held.is_empty() {
+            return;
+        }
+        let verdict = if self.stopping {
+            Err(Refusal::Stopping)
+        } else if live == 0 {
+            self.admit(peer)
+        } else if live < self.config.connections_per_peer_max {
+            Ok(())
+        } else {
+            Err(Refusal::TooManyConnections)
+        };
+        for id in held {
+            self.answer(
+                id,
+                match &verdict {
+                    Ok(()) => Verdict::Proceed { exchange: live == 0 },
+                    Err(refusal) => Verdict::Refuse(refusal.clone()),
+                },
+            );
+        }
+    }
+
+    /// Connections that did not show in time that they are alive make room.
+    pub(super) fn holds_timeout(&mut self, now: Instant) {
+        while let Some(peer) = self.peers.due_hold(now) {
+            let hold = self.peers.get_mut(&peer).and_then(|known| known.hold.as_mut());
+            let silent = hold.map(|hold| hold.silent.clone()).unwrap_or_default();
+            for id in silent {
+                self.links.close(id, CloseReason::Deadline(TimerKind::Probe));
+            }
+        }
+    }
+
+    /// Closes the connections of a peer, in order unless it is blocked.
+    pub(super) fn close_peer(&mut self, peer: &PeerId, reason: &CloseReason) {
+        let links = self.peers.get(peer).map(|known| known.links.clone()).unwrap_or_default();
+        for id in links {
+            self.links.close(id, reason.clone());
+        }
+        self.manager.leaving(peer);
+    }
+}
