@@ -49,6 +49,8 @@ pub struct ToNode {
     pub(crate) streams_wanted: Option<u32>,
     /// The other end has answered a probe.
     pub(crate) alive: bool,
+    /// The other end has gone live, too.
+    pub(crate) settled: bool,
     pub(crate) undelivered: Tally,
     pub(crate) closed: Option<Box<Closed>>,
 }
@@ -84,6 +86,7 @@ impl ToNode {
         replace(&mut self.push_failed, later.push_failed);
         self.ready |= later.ready;
         self.alive |= later.alive;
+        self.settled |= later.settled;
         replace(&mut self.load, later.load);
         replace(&mut self.streams_wanted, later.streams_wanted);
         self.undelivered.merge(later.undelivered);
@@ -98,6 +101,7 @@ impl ToNode {
             && self.push_failed.is_none()
             && !self.ready
             && !self.alive
+            && !self.settled
             && self.load.is_none()
             && self.streams_wanted.is_none()
             && self.undelivered.is_empty()

@@ -111,6 +111,8 @@ pub struct Connection<C> {
     pump_due: bool,
     /// One more connection would help, when last looked at.
     hot: bool,
+    /// The other end has gone live, too, and Node has heard of it.
+    settled: bool,
     /// Node has heard of the end.
     reported: bool,
     /// Messages handed over between the end and its report.
@@ -170,6 +172,7 @@ impl<C: SecureChannel> Connection<C> {
             said_all: false,
             pump_due: false,
             hot: false,
+            settled: false,
             reported: false,
             late: Vec::new(),
             setup,
@@ -207,6 +210,11 @@ impl<C: SecureChannel> Connection<C> {
     pub fn poll_report(&mut self) -> Option<ToNode> {
         self.report.undelivered.merge(core::mem::take(&mut self.lanes.undelivered));
         self.report.alive |= self.outer.poll_probed();
+        // The other end opens its pool when it has its second verdict.
+        if !self.settled && self.phase == Phase::Live && self.uni.remote_open() > 0 {
+            self.settled = true;
+            self.report.settled = true;
+        }
         if self.report.is_empty() { None } else { Some(core::mem::take(&mut self.report)) }
     }
 

@@ -39,9 +39,15 @@ pub(super) struct Pinger {
 enum Probe {
     No,
     /// The ping that is queued, or the one under way.
-    Asked,
+    Asked {
+        since: Instant,
+    },
     Answered,
 }
+
+/// What comes so long after a probe was asked for is no longer something old that waited to be
+/// read: it answers the probe, too. A peer on a slow link may have much to say before its pong.
+const STALE: Duration = Duration::from_secs(1);
 
 impl Pinger {
     /// One ping is queued from the start (spec 1.7).
@@ -81,9 +87,9 @@ impl Pinger {
 
     /// Queues a ping even if one is under way, whose answer may be old; see
     /// [`poll_probed`](Self::poll_probed).
-    pub(super) const fn probe(&mut self) {
+    pub(super) const fn probe(&mut self, now: Instant) {
         self.state = State::Queued;
-        self.probe = Probe::Asked;
+        self.probe = Probe::Asked { since: now };
     }
 
     /// Whether a probe was answered since the last call.
@@ -109,6 +115,9 @@ impl Pinger {
     /// Takes note of bytes from the peer.
     pub(super) fn on_received(&mut self, now: Instant) {
         self.last_received = now;
+        if matches!(self.probe, Probe::Asked { since } if now.since(since) >= STALE) {
+            self.probe = Probe::Answered;
+        }
         if self.due.is_some() {
             self.due = Some(now.after(self.pong_timeout));
         }
@@ -121,7 +130,7 @@ impl Pinger {
                 let took = now.since(sent);
                 self.state = State::Idle;
                 self.due = None;
-                if self.probe == Probe::Asked {
+                if self.probe != Probe::No {
                     self.probe = Probe::Answered;
                 }
                 self.rtt = Some(match self.rtt {

@@ -315,11 +315,11 @@ impl Session {
         self.ping.request(now);
     }
 
-    /// Queues a ping whose answer proves that the peer is there now;
-    /// [`Session::poll_probed`] tells of it.
+    /// Queues a ping whose answer proves that the peer is there now, as do bytes that come a
+    /// second later; [`Session::poll_probed`] tells of it.
     pub fn probe(&mut self, now: Instant) {
-        self.clock.advance(now);
-        self.ping.probe();
+        let now = self.clock.advance(now);
+        self.ping.probe(now);
     }
 
     /// Whether a [`Session::probe`] was answered since the last call.

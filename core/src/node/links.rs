@@ -9,6 +9,7 @@ use crate::contract::{DialId, Direction};
 use crate::error::CloseReason;
 use crate::id::{ConnectionId, PeerId};
 use crate::peers::Source;
+use crate::time::Instant;
 
 /// How far a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub(super) struct Link {
     pub(super) source: Option<Source>,
     /// It was told to close.
     pub(super) closing: bool,
+    /// It is not known yet whether the other end has gone live, too, and until when it may take
+    /// its time.
+    pub(super) unsettled: Option<Instant>,
     /// The version of our list that the peer learned at the exchange.
     pub(super) version: u64,
     /// What waits to be told; its id stands in `dirty` once.
@@ -77,6 +81,7 @@ impl Links {
             dial: None,
             source,
             closing: false,
+            unsettled: None,
             version: 0,
             order: None,
         })
@@ -96,6 +101,7 @@ impl Links {
             dial,
             source: None,
             closing: false,
+            unsettled: None,
             version: 0,
             order: None,
         })

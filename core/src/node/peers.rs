@@ -176,6 +176,9 @@ impl Node {
             if report.push_answered.is_some() || report.push_failed.is_some() {
                 self.on_push(now, peer, report.push_answered.is_some());
             }
+            if let Some(link) = self.links.get_mut(id).filter(|_| report.settled) {
+                link.unsettled = None;
+            }
             if report.alive && !self.links.is_closing(id) {
                 self.heard_of(id, peer);
             }
@@ -235,6 +238,9 @@ impl Node {
             known.push = Some(Push::new(config, version));
         }
         self.links.set_stage(id, Stage::Live(peer));
+        if let Some(link) = self.links.get_mut(id) {
+            link.unsettled = Some(now.after(self.config.exchange_deadline));
+        }
         let limit = self.config.receive_streams_max;
         let share = limit.checked_div(self.config.connections_per_peer_max).unwrap_or(limit);
         let granted = self.streams.grant(peer, id, u32::try_from(share).unwrap_or(u32::MAX));

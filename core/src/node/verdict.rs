@@ -3,7 +3,8 @@
 //! A link may have to wait for the answer. The peer may have lost the connection that we believe
 //! to have with it, and then the new link has to take its place; or we have told that connection
 //! to close, and it is not gone yet. So as long as old connections of the peer close or have not
-//! shown that they are alive, which they have `probe_deadline` for, the new link is held.
+//! shown that they are alive, which they have `probe_deadline` for, the new link is held. Not so
+//! if it has crossed one that is live here and whose other end may wait in the same way.
 
 use smallvec::SmallVec;
 
@@ -53,7 +54,7 @@ impl Node {
                 self.sync_level(&peer);
             }
         }
-        let judgement = self.judge(id, peer, direction, expected);
+        let judgement = self.judge(now, id, peer, direction, expected);
         self.links.set_stage(id, Stage::Establishing(peer));
         self.pause_or_resume();
         match judgement {
@@ -87,14 +88,14 @@ impl Node {
 
     fn judge(
         &mut self,
+        now: Instant,
         id: ConnectionId,
         peer: PeerId,
         direction: Direction,
         expected: Option<PeerId>,
     ) -> Judgement {
-        match self.objection(peer, expected) {
-            Some(refusal) => return Judgement::Refuse(refusal),
-            None => {}
+        if let Some(refusal) = self.objection(peer, expected) {
+            return Judgement::Refuse(refusal);
         }
         let known = self.peers.get(&peer);
         let live = known.map_or(0, |known| known.links.len());
@@ -115,13 +116,26 @@ impl Node {
             return if held { Judgement::Hold } else { Judgement::Proceed(live == 0) };
         }
         if live > 0 {
-            let doubtful = going || direction == Direction::Inbound;
+            let crossed = !going && self.has_crossed(now, &peer, direction);
+            if crossed && full {
+                return Judgement::Refuse(Refusal::TooManyConnections);
+            }
+            let doubtful = going || direction == Direction::Inbound && !crossed;
             return if doubtful { Judgement::Hold } else { Judgement::Proceed(false) };
         }
         match self.admit(peer) {
             Ok(()) => Judgement::Proceed(true),
             Err(refusal) => Judgement::Refuse(refusal),
         }
+    }
+
+    /// Whether a connection of the peer was made at the same time from the other end: ours is
+    /// live, theirs may wait for what becomes of this link, and would not answer a probe.
+    fn has_crossed(&self, now: Instant, peer: &PeerId, direction: Direction) -> bool {
+        let links = self.peers.get(peer).map(|known| known.links.as_slice()).unwrap_or_default();
+        links.iter().filter_map(|id| self.links.get(*id)).any(|link| {
+            link.direction != direction && link.unsettled.is_some_and(|until| until > now)
+        })
     }
 
     /// What speaks against a peer, whatever links it has.
@@ -183,12 +197,13 @@ impl Node {
         let Some(hold) = &mut known.hold else { return };
         hold.silent.retain(|silent| *silent != id);
         if hold.silent.is_empty() {
-            self.end_hold(peer);
+            self.end_hold(peer, false);
         }
     }
 
-    /// No connection of the peer is in doubt any more: the links that waited get their verdict.
-    fn end_hold(&mut self, peer: PeerId) {
+    /// The links that waited get their verdict. If connections are still `in_doubt` the peer may
+    /// have lost them, and does not know our protocols then.
+    fn end_hold(&mut self, peer: PeerId, in_doubt: bool) {
         self.peers.drop_hold(&peer);
         let Some(known) = self.peers.get(&peer) else { return };
         let live = known.links.len();
@@ -210,16 +225,21 @@ impl Node {
             self.answer(
                 id,
                 match &verdict {
-                    Ok(()) => Verdict::Proceed { exchange: live == 0 },
+                    Ok(()) => Verdict::Proceed { exchange: live == 0 || in_doubt },
                     Err(refusal) => Verdict::Refuse(refusal.clone()),
                 },
             );
         }
     }
 
-    /// Connections that did not show in time that they are alive make room.
+    /// Connections that did not show in time that they are alive make room, if they have to.
     pub(super) fn holds_timeout(&mut self, now: Instant) {
         while let Some(peer) = self.peers.due_hold(now) {
+            let live = self.peers.get(&peer).map_or(0, |known| known.links.len());
+            if live < self.config.connections_per_peer_max {
+                self.end_hold(peer, true);
+                continue;
+            }
             let hold = self.peers.get_mut(&peer).and_then(|known| known.hold.as_mut());
             let silent = hold.map(|hold| hold.silent.clone()).unwrap_or_default();
             for id in silent {

@@ -142,7 +142,7 @@ impl AddressBook {
         };
         let mut all: Vec<&Known> =
             self.peers.get(peer).into_iter().flatten().filter(fresh).collect();
-        all.sort_by(|a, b| (b.source, b.since).cmp(&(a.source, a.since)));
+        all.sort_by_key(|known| core::cmp::Reverse((known.source, known.since)));
         all.into_iter()
     }
 

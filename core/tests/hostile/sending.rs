@@ -160,6 +160,10 @@ fn untouched_messages_move_to_another_connection() {
     let accepted = fill(&mut arena, first, SMALL);
     let second = arena.accept_as(id).unwrap();
     arena.open_outer(second);
+    // Another one is let in when the first has shown that it is alive.
+    assert_eq!(arena.node.route(&id).unwrap().entries().len(), 1);
+    arena.seconds(1);
+    arena.bytes(first, &Frame::ping(1).encode());
     assert_eq!(arena.node.route(&id).unwrap().entries().len(), 2);
     arena.notifications.clear();
     arena.cut(first);
