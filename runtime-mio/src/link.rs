@@ -7,6 +7,7 @@
 //! then on only the end itself stops the reading.
 
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
@@ -223,11 +224,27 @@ impl Link {
 /// Reads once into the spare capacity of `buf`.
 #[allow(unsafe_code)]
 fn receive(stream: &TcpStream, buf: &mut BytesMut) -> io::Result<usize> {
-    let n = stream.try_io(|| SockRef::from(stream).recv(buf.spare_capacity_mut()))?;
+    // SAFETY: `recv` has written the bytes that it counts.
+    unsafe { fill(buf, |spare| stream.try_io(|| SockRef::from(stream).recv(spare))) }
+}
+
+/// Has `read` write into the spare capacity of `buf`, and takes in what it wrote.
+///
+/// # Safety
+///
+/// Where `read` gives a number, it has initialised as many bytes from the front of what it got.
+#[allow(unsafe_code)]
+unsafe fn fill(
+    buf: &mut BytesMut,
+    read: impl FnOnce(&mut [MaybeUninit<u8>]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let spare = buf.spare_capacity_mut();
+    let room = spare.len();
+    let n = read(spare)?.min(room);
     let len = buf.len() + n;
-    // SAFETY: `recv` has written the first `n` bytes of the spare capacity, so the first `len`
-    // bytes of the buffer are initialised, and `n` is at most what there was to spare, so `len`
-    // is within the capacity.
+    // SAFETY: the first `n` bytes of the spare capacity are initialised, as the caller says, so
+    // the first `len` bytes of the buffer are; and `n` is at most what there was to spare, so
+    // `len` is within the capacity.
     unsafe { buf.set_len(len) };
     Ok(n)
 }
@@ -257,6 +274,48 @@ mod tests {
         poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
         assert!(!events.is_empty());
         events.iter().for_each(|event| link.set_ready(event));
+    }
+
+    /// Reads some of `bytes` as a socket does.
+    #[allow(unsafe_code)]
+    fn fill_from(buf: &mut BytesMut, bytes: &mut &[u8]) -> io::Result<usize> {
+        let read = |spare: &mut [MaybeUninit<u8>]| {
+            let n = spare.len().min(bytes.len());
+            for (to, from) in spare.iter_mut().zip(&bytes[..n]) {
+                to.write(*from);
+            }
+            *bytes = &bytes[n..];
+            Ok(n)
+        };
+        // SAFETY: it writes the `n` bytes that it counts.
+        unsafe { fill(buf, read) }
+    }
+
+    /// Miri runs this one: it needs no socket.
+    #[test]
+    #[allow(unsafe_code)]
+    fn spare_room_is_filled_as_far_as_the_reader_says() {
+        let mut buf = BytesMut::with_capacity(16);
+        buf.extend_from_slice(b"ab");
+        let all: Vec<u8> = (b'c'..=b'z').collect();
+        let mut rest = &all[..];
+        assert_eq!(fill_from(&mut buf, &mut &rest[..3]).unwrap(), 3);
+        rest = &rest[3..];
+        // Never more than fits, and the next time nothing.
+        let room = buf.capacity() - buf.len();
+        assert_eq!(fill_from(&mut buf, &mut rest).unwrap(), room);
+        assert_eq!(fill_from(&mut buf, &mut rest).unwrap(), 0);
+        assert_eq!(buf, (b'a'..).take(5 + room).collect::<Vec<u8>>());
+        // What was split off and is pinned stays as it is.
+        let pinned = buf.split().freeze();
+        buf.reserve(64);
+        assert_eq!(fill_from(&mut buf, &mut rest).unwrap(), all.len() - 3 - room);
+        assert_eq!([&pinned[..], &buf].concat(), (b'a'..=b'z').collect::<Vec<u8>>());
+        let before = buf.len();
+        // SAFETY: nothing is counted.
+        let failed = unsafe { fill(&mut buf, |_| Err(ErrorKind::WouldBlock.into())) };
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(buf.len(), before);
     }
 
     #[test]
