@@ -81,6 +81,7 @@ pub use messages::Messages;
 pub use notifications::Notifications;
 pub use sender::{Borrowed, Sender};
 
+pub use bytes::Bytes;
 pub use headwater_core::address::Address;
 pub use headwater_core::config::Config;
 pub use headwater_core::contract::Notification;

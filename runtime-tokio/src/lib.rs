@@ -56,6 +56,7 @@ pub use node::Node;
 pub use notifications::Notifications;
 pub use sender::{Borrowed, Sender};
 
+pub use bytes::Bytes;
 pub use headwater_core::address::Address;
 pub use headwater_core::config::Config;
 pub use headwater_core::contract::Notification;
