@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_it_waits_longer_and_longer_up_to_a_second() {
+    fn d29_after_a_failure_it_waits_longer_and_longer_up_to_a_second() {
         let poll = Poll::new().unwrap();
         let (mut listener, _) = open(&poll);
         let mut waits = Vec::new();

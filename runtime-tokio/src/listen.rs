@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use headwater_core::contract::{IoCause, ListenerId};
@@ -73,9 +73,19 @@ pub(crate) async fn accept(
     gate: Arc<Gate>,
     accepted: mpsc::Sender<Accepted>,
 ) -> IoCause {
+    accept_from(listener, |cx| poll_next(&socket, &gate, cx), accepted).await
+}
+
+type Next = io::Result<(TcpStream, SocketAddr)>;
+
+async fn accept_from(
+    listener: ListenerId,
+    mut next: impl FnMut(&mut Context<'_>) -> Poll<Next>,
+    accepted: mpsc::Sender<Accepted>,
+) -> IoCause {
     let mut backoff = BACKOFF_MIN;
     loop {
-        match next(&socket, &gate).await {
+        match poll_fn(&mut next).await {
             Ok((socket, remote)) => {
                 backoff = BACKOFF_MIN;
                 let one = Accepted { listener, socket, remote };
@@ -94,21 +104,18 @@ pub(crate) async fn accept(
     }
 }
 
-async fn next(socket: &TcpListener, gate: &Gate) -> io::Result<(TcpStream, SocketAddr)> {
-    poll_fn(|cx| {
-        loop {
-            gate.wake.take();
-            if !gate.is_shut.load(Ordering::Acquire) {
-                if let Poll::Ready(result) = socket.poll_accept(cx) {
-                    return Poll::Ready(result);
-                }
-            }
-            if gate.wake.sleep(cx.waker()) {
-                return Poll::Pending;
+fn poll_next(socket: &TcpListener, gate: &Gate, cx: &mut Context<'_>) -> Poll<Next> {
+    loop {
+        gate.wake.take();
+        if !gate.is_shut.load(Ordering::Acquire) {
+            if let Poll::Ready(result) = socket.poll_accept(cx) {
+                return Poll::Ready(result);
             }
         }
-    })
-    .await
+        if gate.wake.sleep(cx.waker()) {
+            return Poll::Pending;
+        }
+    }
 }
 
 /// Errors of a link that ended before it was accepted say nothing about the next one.
@@ -125,6 +132,31 @@ mod tests {
     async fn d67_a_port_is_not_shared() {
         let (_socket, local) = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         assert_eq!(cause::of(&bind(local).unwrap_err()), IoCause::AddressInUse);
+    }
+
+    /// Without descriptors, for ten minutes.
+    #[tokio::test(start_paused = true)]
+    async fn d29_a_listener_that_cannot_accept_tries_at_growing_waits() {
+        let (sender, _accepted) = mpsc::channel(1);
+        let start = tokio::time::Instant::now();
+        let mut waits = Vec::new();
+        let mut last = start;
+        let fail = |_: &mut Context<'_>| {
+            let now = tokio::time::Instant::now();
+            waits.push((now - last).as_millis());
+            last = now;
+            if now - start < Duration::from_secs(600) {
+                return Poll::Ready(Err(io::Error::from_raw_os_error(24)));
+            }
+            // And then for good.
+            Poll::Ready(Err(io::ErrorKind::InvalidInput.into()))
+        };
+        accept_from(ListenerId(7), fail, sender).await;
+        assert!(waits.len() < 620, "{} attempts", waits.len());
+        // The timer's wheel turns by the millisecond.
+        for (found, expected) in waits.iter().zip([0, 50, 100, 200, 400, 800, 1000, 1000]) {
+            assert!(found.abs_diff(expected) <= 1, "{found} for {expected}");
+        }
     }
 
     #[tokio::test]
