@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod exchange;
+mod fairness;
 mod frames;
 mod opening;
 mod packages;
