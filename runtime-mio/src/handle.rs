@@ -238,8 +238,8 @@ impl Handle {
     /// Stops the node: listeners first, then each connection sends what it has and closes, within
     /// `close_deadline`. Returns when the loop has ended and its sockets are closed.
     ///
-    /// Messages and notifications that came before can still be read. Calling it again, from
-    /// here or there, waits for the same end.
+    /// It waits for no reader: messages and notifications that came before, all of them, can
+    /// still be read after it. Calling it again, from here or there, waits for the same end.
     pub fn stop(&self) {
         self.caller.send(Call::Stop);
         self.shared.await_end();

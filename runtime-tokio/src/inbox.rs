@@ -58,7 +58,7 @@ pub(crate) struct Arrivals {
 #[derive(Debug, Default)]
 struct List {
     links: VecDeque<Arc<Link>>,
-    /// Those that found no place, each once; they are woken when there is one.
+    /// Those that found no place and whose tasks run, each once; they are woken when there is one.
     held: Vec<Arc<Link>>,
     /// Connections with a socket.
     live: usize,
@@ -92,6 +92,11 @@ impl Arrivals {
         drop(list);
         self.wake.set(1);
         true
+    }
+
+    /// The task of a connection ends: it waits for no place any more.
+    pub(crate) fn forget(&self, link: &Arc<Link>) {
+        lock(&self.list).held.retain(|held| !Arc::ptr_eq(held, link));
     }
 
     /// The node stops: from now on there is a place for everything that ended connections have.
@@ -152,4 +157,43 @@ pub(crate) fn give_back(link: &Link, mut batch: Batch) {
     batch.discard();
     lock(&link.inbox).returned.push(batch);
     link.wake.set(INBOX);
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_core::id::ConnectionId;
+    use headwater_core::pool::{Outbox, OutboxConfig};
+
+    use super::*;
+
+    fn link(index: u32) -> Arc<Link> {
+        let outbox = Outbox::new(OutboxConfig::default());
+        Arc::new(Link::new(ConnectionId { index, generation: 0 }, outbox))
+    }
+
+    #[test]
+    fn ended_connections_find_so_many_places_and_leave_nothing_behind() {
+        let arrivals = Arrivals::default();
+        let mut taken = 0;
+        for index in 0..100 {
+            let link = link(index);
+            taken += usize::from(arrivals.offer(&link, Batch::default));
+            arrivals.forget(&link);
+        }
+        assert_eq!(taken, ENDED_MAX);
+        assert!(lock(&arrivals.list).held.is_empty());
+        // A live one finds a place beside them, and the next when somebody reads.
+        arrivals.add_live();
+        let live = link(100);
+        assert!(arrivals.offer(&live, Batch::default));
+        assert!(!arrivals.offer(&live, Batch::default));
+        assert!(arrivals.pop().is_some());
+        assert_eq!(live.wake.take(), INBOX);
+        assert!(arrivals.offer(&live, Batch::default));
+        // At the end there is one for everything.
+        assert!(!arrivals.offer(&live, Batch::default));
+        arrivals.open();
+        assert_eq!(live.wake.take(), INBOX);
+        assert!(arrivals.offer(&live, Batch::default));
+    }
 }

@@ -215,9 +215,9 @@ impl Node {
     /// Stops the node: listeners first, then each connection sends what it has and closes, within
     /// `close_deadline`. Returns when every task of the node has ended.
     ///
-    /// Messages and notifications that came before can still be read. Calling it again, from
-    /// here or there, waits for the same end; if the future is dropped the node stops all the
-    /// same.
+    /// It waits for no reader: messages and notifications that came before, all of them, can
+    /// still be read after it. Calling it again, from here or there, waits for the same end; if
+    /// the future is dropped the node stops all the same.
     pub async fn stop(&self) {
         // An error means that the task has ended.
         let _ = self.calls.send(Call::Stop).await;

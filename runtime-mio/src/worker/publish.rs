@@ -145,6 +145,9 @@ impl<F: ChannelFactory> Worker<F> {
             return self.discard(queues);
         }
         if self.shared.arrivals.is_full(self.carrying + ENDED_MAX) {
+            let endpoint = &self.inner.endpoint;
+            // What core has dropped meanwhile waits for no place any more.
+            self.held.retain(|id, _| endpoint.load(*id).is_some());
             self.held.insert(id, Arc::clone(queues));
             return;
         }

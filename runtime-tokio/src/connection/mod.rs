@@ -76,6 +76,7 @@ impl<C> Drop for Task<C> {
         if self.socket.is_some() {
             self.shared.arrivals.remove_live();
         }
+        self.shared.arrivals.forget(&self.link);
         for lane in std::mem::take(&mut self.lanes).into_values() {
             lane.lose(UndeliveredReason::ConnectionLost);
         }
