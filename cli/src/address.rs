@@ -45,6 +45,17 @@ pub(crate) fn of_peer(text: &str) -> Result<Address, Failure> {
     Ok(address)
 }
 
+/// Reads the address of a peer to keep a connection with; its id may be left open.
+///
+/// # Errors
+///
+/// [`Status::Usage`] with what is wrong.
+pub(crate) fn of_required(text: &str) -> Result<Address, Failure> {
+    text.parse().map_err(|error| {
+        Failure::new(Status::Usage, format!("{text} is no address of a peer: {error}"))
+    })
+}
+
 /// The multiaddrs under which a listener can be reached. One that listens everywhere is
 /// reached on this machine and where its packets would leave.
 pub(crate) fn reachable(local: SocketAddr, id: &PeerId) -> Vec<String> {

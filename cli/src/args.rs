@@ -16,7 +16,7 @@ is sent, and a peer's id is taken at its word, not proven. Give --insecure to ru
 /// What the help of each command ends with.
 const MORE_HELP: &str = "Exit statuses and the events of --json: headwater --help";
 
-/// Nodes that keep their connections and carry messages: a demo, and files from node to node.
+/// Nodes that keep their connections and carry messages: a demo, a node, files from node to node.
 #[derive(Debug, Parser)]
 #[command(
     name = "headwater",
@@ -29,9 +29,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Run without encryption: anybody on the way can read and change what is sent, and peer
-    /// ids are not proven. `listen` and `send` refuse to run without it.
+    /// ids are not proven. `node`, `listen` and `send` refuse to run without it.
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
+    /// What to log on standard error: error, warn, info, debug or trace, or a filter as RUST_LOG
+    /// takes it. Without it RUST_LOG tells; without that, `node` logs info and the rest error.
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = crate::logs::filter)]
+    pub(crate) log: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -43,6 +47,9 @@ pub(crate) enum Command {
     /// Run five nodes in this process, on tokio and on mio, and let them talk over loopback.
     #[command(after_help = MORE_HELP)]
     Demo,
+    /// Run a node that keeps connections with its peers, until interrupted; prints its addresses.
+    #[command(after_help = MORE_HELP)]
+    Node(Node),
     /// Wait for a file and store it; prints the address to give to `send`.
     #[command(after_help = MORE_HELP)]
     Listen(Listen),
@@ -55,6 +62,32 @@ pub(crate) enum Command {
     /// Print the peer id of a key.
     #[command(after_help = MORE_HELP)]
     Id(KeyFile),
+}
+
+/// Run a node.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Node {
+    /// A configuration file in TOML; cli/node.toml of the project explains every key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to listen, a multiaddr or IP:PORT; may be given more than once. Without this and
+    /// without a configuration file, a free port of 127.0.0.1.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// The address of a peer to keep a connection with; may be given more than once. Several
+    /// with the same /p2p/ID are addresses of one peer; one without takes whoever answers.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) peer: Vec<String>,
+    /// A protocol and what to do with its messages: echo, log or drop; may be given more than
+    /// once.
+    #[arg(long, value_name = "ID=ACTION")]
+    pub(crate) protocol: Vec<String>,
+    /// The node's key, a P-256 key in PEM (SEC1 or PKCS#8). Without it, a fresh one.
+    #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
+    pub(crate) key: Option<PathBuf>,
+    /// Print what file and command line come to, as a configuration file, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
 }
 
 /// What `listen` and `send` have in common.

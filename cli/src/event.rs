@@ -8,12 +8,14 @@
 //! | `disconnected` | `peer`, `reason` | it is gone |
 //! | `supported` | `peer`, `protocol` | a connected peer announces a protocol |
 //! | `unsupported` | `peer`, `protocol` | it supports the protocol no more |
+//! | `refused` | `remote`, `peer`, `outbound`, `reason` | a link was turned away, or ended before the peer was connected; `peer` is `null` if it proved no id, `outbound` tells whether this side made it |
+//! | `undelivered` | `peer`, `protocol`, `messages`, `bytes`, `reason` | so many messages that were to be sent will not arrive, or may not have |
 //! | `message` | `peer`, `protocol`, `bytes` | a message arrived; `bytes` counts its payload |
 //! | `progress` | `bytes`, `total` | so much is transferred, of so much or `null` if unknown; about twice a second, and once at the end |
 //! | `done` | `bytes`, `sha256` | a file arrived whole (`listen`), or the receiver has confirmed it (`send`) |
 //! | `error` | `message`, `status` | something went wrong; `status` is the exit status that tells what |
 //! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
-//! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `ok` | the result of `demo` |
+//! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `healing`, `ok` | the result of `demo` |
 //!
 //! In `demo`, where several nodes run in the program, each event of a node ends with `node`, the
 //! name of the node that tells it.
@@ -28,12 +30,15 @@ Events of --json, one object a line on standard output, first field \"event\":
   disconnected  peer, reason        it is gone
   supported     peer, protocol      a connected peer announces a protocol
   unsupported   peer, protocol      it supports the protocol no more
+  refused       remote, peer, outbound, reason   a link was turned away, or ended early
+                                    (peer: null if it proved no id)
+  undelivered   peer, protocol, messages, bytes, reason   messages that may not have arrived
   message       peer, protocol, bytes   a message arrived
   progress      bytes, total        so much is transferred (total: null if unknown)
   done          bytes, sha256       the file arrived, or the receiver confirmed it
   error         message, status     something went wrong; status is its exit status
   key           id, path            the id of a key (keygen, id)
-  table         nodes, traffic, pairs, protocols, ok   the result of demo
+  table         nodes, traffic, pairs, protocols, healing, ok   the result of demo
 Where the file itself goes to standard output (--output -), events go to standard error.
 In demo each event of a node ends with the field node, the name of that node.";
 
@@ -73,6 +78,30 @@ pub(crate) enum Event<'a> {
         peer: &'a str,
         /// What.
         protocol: &'a str,
+    },
+    /// A link was turned away, or ended before the peer was connected.
+    Refused {
+        /// Its other end.
+        remote: &'a str,
+        /// Who it was, if that was proven.
+        peer: Option<&'a str>,
+        /// Whether this side made it.
+        outbound: bool,
+        /// Why, as a sentence.
+        reason: &'a str,
+    },
+    /// Messages that were to be sent will not arrive, or may not have.
+    Undelivered {
+        /// To whom.
+        peer: &'a str,
+        /// Of which protocol.
+        protocol: &'a str,
+        /// How many.
+        messages: u64,
+        /// Their payload bytes.
+        bytes: u64,
+        /// Why, as a sentence.
+        reason: &'a str,
     },
     /// A message arrived.
     Message {
@@ -153,6 +182,16 @@ mod tests {
         assert_eq!(
             line(Event::Unsupported { peer: "Q", protocol: "/p" }),
             r#"{"event":"unsupported","peer":"Q","protocol":"/p"}"#
+        );
+        let (remote, peer, reason) = ("1.2.3.4:5", None, "r");
+        assert_eq!(
+            line(Event::Refused { remote, peer, outbound: true, reason }),
+            r#"{"event":"refused","remote":"1.2.3.4:5","peer":null,"outbound":true,"reason":"r"}"#
+        );
+        let (peer, protocol) = ("Q", "/p");
+        assert_eq!(
+            line(Event::Undelivered { peer, protocol, messages: 1, bytes: 2, reason }),
+            r#"{"event":"undelivered","peer":"Q","protocol":"/p","messages":1,"bytes":2,"reason":"r"}"#
         );
         assert_eq!(
             line(Event::Message { peer: "Q", protocol: "/p", bytes: 0 }),

@@ -1,25 +1,38 @@
-//! Logs: one line of `key=value` pairs an event, on standard error, chosen by `RUST_LOG`.
+//! Logs: one line of `key=value` pairs an event, on standard error, chosen by `--log` or `RUST_LOG`.
 
 use std::fmt::{self, Write as _};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Starts logging; without `RUST_LOG` only errors are logged.
-pub(crate) fn start() {
-    let filter =
-        EnvFilter::builder().with_default_directive(tracing::Level::ERROR.into()).from_env_lossy();
+/// Starts logging what `told` asks for, else `RUST_LOG`, else `quiet` and what is worse.
+pub(crate) fn start(told: Option<&str>, quiet: Level) {
+    let filter = EnvFilter::builder().with_default_directive(quiet.into());
+    let filter = match told {
+        Some(told) => filter.parse_lossy(told),
+        None => filter.from_env_lossy(),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .event_format(KeyValue)
         .init();
+}
+
+/// Checks what `--log` takes.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn filter(text: &str) -> Result<String, String> {
+    let known = EnvFilter::try_new(text).map(|_| text.to_owned());
+    known.map_err(|error| format!("expected error, warn, info, debug, trace or a filter: {error}"))
 }
 
 /// `time=1764212345.123 level=info target=headwater msg="..." key=value`.

@@ -1,6 +1,6 @@
 //! The `headwater` program.
 //!
-//! `headwater demo` shows five nodes at work; `headwater listen` and `headwater send` carry a
+//! `headwater demo` shows five nodes at work; `headwater node` runs one; `headwater listen` and `headwater send` carry a
 //! file from one process to another; `headwater keygen` and `headwater id` deal with keys. The
 //! exit statuses are in `status.rs`, the events of `--json` in `event.rs`; `--help` prints both.
 
@@ -13,6 +13,7 @@ mod keys;
 mod listen;
 mod logs;
 mod net;
+mod node;
 mod progress;
 mod report;
 mod send;
@@ -23,6 +24,7 @@ mod transfer;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing::Level;
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
@@ -35,7 +37,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
     };
-    logs::start();
+    let quiet = if matches!(cli.command, Command::Node(_)) { Level::INFO } else { Level::ERROR };
+    logs::start(cli.log.as_deref(), quiet);
     let mut report = Report::new(cli.json);
     if let Command::Listen(listen) = &cli.command {
         if listen.output.as_ref().is_some_and(|path| path.as_os_str() == "-") {
@@ -56,8 +59,17 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Keygen(args) => keys::keygen(report, args),
         Command::Id(args) => keys::id(report, args),
         Command::Demo => demo::run(report),
-        Command::Listen(_) | Command::Send(_) if !cli.insecure => {
+        Command::Node(args) if args.print_config => {
+            report.print(node::Settings::new(&args)?.to_toml().trim_end());
+            Ok(())
+        }
+        Command::Node(_) | Command::Listen(_) | Command::Send(_) if !cli.insecure => {
             Err(Failure::new(Status::Usage, args::INSECURE))
+        }
+        Command::Node(args) => {
+            report.remark(INSECURE_NOTE);
+            let settings = node::Settings::new(&args)?;
+            with_runtime(async |signals| node::run(report, settings, signals).await)
         }
         Command::Listen(args) => {
             report.remark(INSECURE_NOTE);

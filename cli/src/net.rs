@@ -1,4 +1,5 @@
-//! The node that carries `listen` and `send`: everything those two know of the network.
+//! The node that carries `listen` and `send`: everything those two know of the network; and what
+//! every node of the program does when it starts to listen and when it stops.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -100,9 +101,7 @@ impl Net {
     ///
     /// [`Status::Listen`] if the address cannot be listened on.
     pub(crate) async fn listen(&self, at: SocketAddr) -> Result<SocketAddr, Failure> {
-        self.node.listen(at).await.map_err(|error| {
-            Failure::new(Status::Listen, format!("cannot listen on {at}: {error}"))
-        })
+        listen(&self.node, at).await
     }
 
     /// Connects to the peer that the address names, and checks that it supports the protocol.
@@ -188,21 +187,8 @@ impl Net {
 
     /// Stops the node in order, at once at the second signal.
     pub(crate) async fn stop(mut self, signals: &Signals) {
-        let node = self.node.clone();
-        let mut stop = pin!(timeout(STOP_DEADLINE, node.stop()));
-        loop {
-            tokio::select! {
-                biased;
-                _ = signals.second() => return,
-                Some(notification) = self.notifications.recv() => {
-                    self.noted(notification);
-                }
-                _ = &mut stop => break,
-            }
-        }
-        while let Ok(Some(notification)) = timeout(LAST_WORDS, self.notifications.recv()).await {
-            self.noted(notification);
-        }
+        // Whatever ends the program told its status already.
+        let _ = stop(&self.node, &mut self.notifications, self.report, signals).await;
     }
 
     fn arrived(&self, peer: PeerId, payload: Bytes) -> News {
@@ -239,6 +225,44 @@ impl Lane {
             Failure::new(Status::Lost, format!("the connection to the peer is lost: {error}"))
         })
     }
+}
+
+/// Listens with a node; gives the address with its port.
+///
+/// # Errors
+///
+/// [`Status::Listen`] if the address cannot be listened on.
+pub(crate) async fn listen(node: &Node, at: SocketAddr) -> Result<SocketAddr, Failure> {
+    let failed = |error| Failure::new(Status::Listen, format!("cannot listen on {at}: {error}"));
+    node.listen(at).await.map_err(failed)
+}
+
+/// Stops a node in order and reports its last words.
+///
+/// # Errors
+///
+/// The second signal came, and nothing was waited for any more.
+pub(crate) async fn stop(
+    node: &Node,
+    notifications: &mut Notifications,
+    report: Report,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let mut stop = pin!(timeout(STOP_DEADLINE, node.stop()));
+    loop {
+        tokio::select! {
+            biased;
+            failure = signals.second() => return Err(failure),
+            Some(notification) = notifications.recv() => {
+                report.notification(None, &notification);
+            }
+            _ = &mut stop => break,
+        }
+    }
+    while let Ok(Some(notification)) = timeout(LAST_WORDS, notifications.recv()).await {
+        report.notification(None, &notification);
+    }
+    Ok(())
 }
 
 /// A peer went away in the middle of something without a word. One that was interrupted says so

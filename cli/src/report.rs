@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use headwater_core::contract::Notification;
+use headwater_core::contract::{Direction, Notification};
+use headwater_core::id::PeerId;
+use headwater_core::message::Message;
 
 use crate::event::{Event, Line};
 use crate::failure::Failure;
@@ -66,11 +68,35 @@ impl Report {
                 self.event_of(node, Event::Unsupported { peer, protocol });
                 tracing::info!(target: LOG, node, peer, protocol, "unsupported");
             }
-            Notification::Refused { remote, reason, .. } => {
-                tracing::warn!(target: LOG, node, %remote, %reason, "link refused");
+            Notification::Refused { remote, peer, direction, reason } => {
+                let (remote, reason) = (remote.to_string(), reason.to_string());
+                let peer = peer.as_ref().map(PeerId::as_str);
+                let outbound = *direction == Direction::Outbound;
+                let event = Event::Refused { remote: &remote, peer, outbound, reason: &reason };
+                self.event_of(node, event);
+                tracing::warn!(target: LOG, node, remote, peer, outbound, reason, "link refused");
+            }
+            Notification::Undelivered { peer, protocol, messages, bytes, reason } => {
+                let (peer, protocol, text) = (peer.as_str(), protocol.as_str(), reason.to_string());
+                let (messages, bytes, reason) = (*messages, *bytes, &*text);
+                let event = Event::Undelivered { peer, protocol, messages, bytes, reason };
+                self.event_of(node, event);
+                tracing::warn!(target: LOG, node, peer, protocol, messages, bytes, reason, "undelivered");
+            }
+            Notification::ListenFailed { address, cause, .. } => {
+                tracing::error!(target: LOG, node, %address, %cause, "cannot listen");
             }
             other => tracing::debug!(target: LOG, node, notification = ?other, "notified"),
         }
+    }
+
+    /// A message that arrived.
+    pub(crate) fn message(self, message: &Message) {
+        self.event(Event::Message {
+            peer: message.peer.as_str(),
+            protocol: message.protocol.as_str(),
+            bytes: message.payload.len() as u64,
+        });
     }
 
     /// A line of the result, for people.
@@ -99,7 +125,7 @@ impl Report {
     }
 
     /// A reader that has gone away does not stop a transfer: what cannot be printed is dropped.
-    fn print(self, text: &str) {
+    pub(crate) fn print(self, text: &str) {
         let text = format!("{text}\n");
         if self.stdout_taken {
             let _ = io::stderr().lock().write_all(text.as_bytes());

@@ -42,6 +42,7 @@ statuses! {
     Handshake = 15, "what answered is no node, or turned the connection away";
     Listen = 16, "the address cannot be listened on";
     Key = 17, "the key cannot be read or written";
+    Config = 18, "the configuration file cannot be read, or is not understood";
     Internal = 70, "a fault of the program itself";
     SigInt = 130, "ended by SIGINT (Ctrl-C)";
     SigTerm = 143, "ended by SIGTERM";
@@ -61,7 +62,8 @@ impl Status {
             let _ = writeln!(text, "  {:>3}  {}", status.code(), status.meaning());
         }
         text.push_str(
-            "A listener with --keep that is ended while no transfer is under way ends with 0.",
+            "A node, and a listener with --keep that has no transfer under way, end with 0 at the \
+             first\nSIGINT or SIGTERM.",
         );
         text
     }

@@ -8,7 +8,7 @@ use crate::program::{Running, headwater, listen, run};
 #[test]
 fn nothing_runs_in_the_clear_without_being_told_to() {
     let address = "/ip4/127.0.0.1/tcp/1/p2p/QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-    for args in [&["listen"][..], &["send", address]] {
+    for args in [&["listen"][..], &["node"], &["send", address]] {
         let ended = run(args);
         assert_eq!(ended.status, Some(2), "{ended:?}");
         assert!(ended.stdout.is_empty());
@@ -65,7 +65,7 @@ fn help_has_the_statuses_and_the_events() {
     for words in ["Exit statuses:", "  6  the peer does not support", "Events of --json"] {
         assert!(text.contains(words), "{text}");
     }
-    for command in ["demo", "listen", "send", "keygen", "id"] {
+    for command in ["demo", "node", "listen", "send", "keygen", "id"] {
         let text = run(&[command, "--help"]).stdout.join("\n");
         assert!(text.ends_with("headwater --help") && !text.contains("130"), "{text}");
     }

@@ -1,0 +1,224 @@
+//! What a node is told to be: its configuration file and the command line, checked before
+//! anything starts.
+//!
+//! Lists of the file and of the command line are added up; a key given on the command line takes
+//! the place of the file's. Every mistake in the file is told with its line and its key.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use headwater_core::address::Address;
+use headwater_core::config::{Config, ConfigError};
+use headwater_core::id::ProtocolId;
+
+use super::action::Action;
+use super::file::{File, Item};
+use super::limits::{LIMITS, Limit};
+use crate::failure::Failure;
+use crate::status::Status;
+use crate::{address, args};
+
+/// Everything that a node is told.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Settings {
+    /// The file of its key; without one, it makes a fresh one.
+    pub(crate) key: Option<PathBuf>,
+    /// Where it listens, if anybody said.
+    pub(crate) listen: Option<Vec<SocketAddr>>,
+    /// The peers that it keeps connections with, each with all its addresses.
+    pub(crate) peers: Vec<Vec<Address>>,
+    /// What it does with the messages of which protocol.
+    pub(crate) protocols: BTreeMap<ProtocolId, Action>,
+    /// The rest.
+    pub(crate) limits: Config,
+}
+
+const KEYS: &[&str] = &["key", "limits", "listen", "peers", "protocols"];
+
+impl Settings {
+    /// Reads the file, if there is one, and adds the command line.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Config`] for what is wrong in the file, [`Status::Usage`] for the command line.
+    pub(crate) fn new(args: &args::Node) -> Result<Self, Failure> {
+        let mut settings = match &args.config {
+            Some(path) => Self::of_file(&File::read(path)?, path.parent())?,
+            None => Self::default(),
+        };
+        settings.add(args)?;
+        Ok(settings)
+    }
+
+    /// What a file says; the paths in it start where it lies.
+    pub(crate) fn of_file(file: &File, folder: Option<&Path>) -> Result<Self, Failure> {
+        let (mut settings, mut limits) = (Self::default(), Vec::new());
+        let table = file.parse()?;
+        for (key, item) in file.entries(table.get_ref(), KEYS)? {
+            match key {
+                "key" => {
+                    let path = Path::new(item.text("the file of a key")?);
+                    settings.key = Some(folder.unwrap_or(Path::new("")).join(path));
+                }
+                "listen" => {
+                    let mut listen = Vec::new();
+                    for (text, item) in item.texts("an address to listen on")? {
+                        let at = address::to_listen(text);
+                        listen.push(at.map_err(|failure| item.wrong(failure.message))?);
+                    }
+                    settings.listen = Some(listen);
+                }
+                "peers" => {
+                    for (text, item) in item.texts("the address of a peer")? {
+                        let peer = address::of_required(text);
+                        settings.peer(peer.map_err(|failure| item.wrong(failure.message))?);
+                    }
+                }
+                "protocols" => settings.take_protocols(&item)?,
+                "limits" => limits = settings.take_limits(&item)?,
+                _ => {}
+            }
+        }
+        settings.limits.validate().map_err(|error| unsound(file, &limits, error))?;
+        Ok(settings)
+    }
+
+    fn take_protocols(&mut self, item: &Item<'_>) -> Result<(), Failure> {
+        for (name, item) in item.table()? {
+            let protocol = protocol(name).map_err(|why| item.wrong(why))?;
+            let text = item.text(Action::EXPECTED)?;
+            let action = text.parse().map_err(|()| item.expected(Action::EXPECTED))?;
+            self.protocols.insert(protocol, action);
+        }
+        Ok(())
+    }
+
+    fn take_limits<'f>(&mut self, item: &Item<'f>) -> Result<Vec<(String, Item<'f>)>, Failure> {
+        let keys: Vec<&str> = LIMITS.iter().map(|limit| limit.key).collect();
+        let entries = item.leaves(&keys)?;
+        for (key, item) in &entries {
+            let Some(limit) = Limit::named(key) else { continue };
+            let value = limit.unit.read(item.value());
+            let value = value.ok_or_else(|| item.expected(limit.unit.expected()))?;
+            if !limit.set(&mut self.limits, value) {
+                return Err(item.expected("a smaller number"));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Adds what the command line says.
+    fn add(&mut self, args: &args::Node) -> Result<(), Failure> {
+        if let Some(key) = &args.key {
+            self.key = Some(key.clone());
+        }
+        for text in &args.listen {
+            self.listen.get_or_insert_default().push(address::to_listen(text)?);
+        }
+        for text in &args.peer {
+            let peer = address::of_required(text)?;
+            self.peer(peer);
+        }
+        for text in &args.protocol {
+            let usage =
+                |why: &str| Failure::new(Status::Usage, format!("--protocol {text}: {why}"));
+            let (name, action) =
+                text.rsplit_once('=').ok_or_else(|| usage("expected ID=ACTION"))?;
+            let protocol = protocol(name).map_err(|why| usage(&why))?;
+            let action = action.parse();
+            let action = action.map_err(|()| usage(&format!("expected {}", Action::EXPECTED)))?;
+            self.protocols.insert(protocol, action);
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub(crate) fn listens(&self) -> Vec<SocketAddr> {
+        self.listen.clone().unwrap_or_else(|| vec![(Ipv4Addr::LOCALHOST, 0).into()])
+    }
+
+    /// Adds an address to the peer that it names, or a peer whose id is not known yet.
+    fn peer(&mut self, address: Address) {
+        let named = address.peer.is_some();
+        let same = |known: &&mut Vec<Address>| {
+            named && known.first().is_some_and(|first| first.peer == address.peer)
+        };
+        match self.peers.iter_mut().find(same) {
+            Some(known) if known.contains(&address) => {}
+            Some(known) => known.push(address),
+            None => self.peers.push(vec![address]),
+        }
+    }
+
+    /// The whole as a configuration file.
+    pub(crate) fn to_toml(&self) -> String {
+        let list = |entries: Vec<String>| {
+            let lines = entries.iter().map(|entry| format!("\n    {},", quoted(entry)));
+            let lines: String = lines.collect();
+            format!("[{lines}{}]", if entries.is_empty() { "" } else { "\n" })
+        };
+        let mut text = String::new();
+        if let Some(key) = &self.key {
+            text += &format!("key = {}\n", quoted(&key.to_string_lossy()));
+        }
+        let listen = self.listens().into_iter().map(|at| Address::from(at).to_string()).collect();
+        text += &format!("listen = {}\n", list(listen));
+        let peers = self.peers.iter().flatten().map(Address::to_string).collect();
+        text += &format!("peers = {}\n", list(peers));
+        text += "\n[protocols]\n";
+        for (protocol, action) in &self.protocols {
+            text += &format!("{} = \"{action}\"\n", quoted(protocol.as_str()));
+        }
+        text += "\n[limits]\n";
+        for limit in LIMITS {
+            let value = limit.unit.write(limit.get(&self.limits));
+            text += &format!("# {}\n{} = {value}\n", limit.about, limit.key);
+        }
+        text
+    }
+}
+
+/// A limit that makes no sense, with the line of its key if the file has it.
+fn unsound(file: &File, limits: &[(String, Item<'_>)], error: ConfigError) -> Failure {
+    let ConfigError { key, actual, min, max } = error;
+    let write = |value: u64| match Limit::named(key) {
+        Some(limit) => limit.unit.write(value).replace('"', ""),
+        None => value.to_string(),
+    };
+    let expected = format!("expected {} to {}", write(min), write(max));
+    match limits.iter().find(|(name, _)| *name == key) {
+        Some((_, item)) => item.wrong(format_args!("{expected}, found {}", write(actual))),
+        None => file.wrong(format_args!(
+            "limits.{key}: its default of {} does not fit the other limits: {expected}",
+            write(actual)
+        )),
+    }
+}
+
+fn protocol(name: &str) -> Result<ProtocolId, String> {
+    match ProtocolId::new(name) {
+        Ok(protocol) if protocol.as_str() == ProtocolId::EXCHANGER => {
+            Err("that protocol belongs to the node".to_owned())
+        }
+        Ok(protocol) => Ok(protocol),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A text in TOML, in which a basic string escapes as Rust's does, but for control characters.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted += &format!("\\U{:08x}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+//! `headwater node`: its configuration, its signals, its end.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::program::{Running, headwater, run};
+
+#[test]
+fn a_node_runs_until_interrupted_and_ends_in_order() {
+    for signal in ["INT", "TERM"] {
+        let mut node = Running::start(&["node", "--insecure", "--json"]);
+        let listening = node.until(|event| event["event"] == "listening");
+        assert_eq!(listening["addresses"].as_array().map(Vec::len), Some(1));
+        node.signal(signal);
+        let ended = node.wait();
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        assert_eq!(ended.stdout.len(), 1);
+        let log = ended.stderr.iter().find(|line| line.contains("msg=stopping"));
+        assert!(log.is_some_and(|line| line.starts_with("time=")), "{ended:?}");
+    }
+}
+
+#[test]
+fn log_says_how_much_is_logged() {
+    for (level, lines) in [("error", 0), ("headwater=info", 2), ("debug", 2)] {
+        let mut node = Running::start(&["node", "--insecure", "--log", level]);
+        assert!(node.line().starts_with("/ip4/127.0.0.1/tcp/"));
+        node.signal("TERM");
+        let ended = node.wait();
+        let logged = ended.stderr.iter().filter(|line| line.starts_with("time="));
+        assert!(logged.count() >= lines, "{ended:?}");
+        assert_eq!(ended.stderr.len() == 1, lines == 0, "{ended:?}");
+    }
+    assert_eq!(run(&["node", "--insecure", "--log", "a=b=c"]).status, Some(2));
+}
+
+#[test]
+fn a_bad_file_is_told_with_line_and_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    fs::write(&path, "listen = []\n[limits]\npeers_max = \"many\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let ended = run(&["node", "--insecure", "--json", "--config", path]);
+    assert_eq!(ended.status, Some(18), "{ended:?}");
+    let events = ended.events();
+    assert_eq!((&events[0]["event"], &events[0]["status"]), (&"error".into(), &18.into()));
+    let message = events[0]["message"].as_str().unwrap();
+    let expected = "node.toml:3: limits.peers_max: expected a whole number, found \"many\"";
+    assert!(message.ends_with(expected), "{message}");
+    assert_eq!(ended.complaint(), format!("headwater: {message}"));
+}
+
+#[test]
+fn an_address_in_use_and_a_missing_key_have_their_statuses() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    assert_eq!(run(&["node", "--insecure", "--listen", &at]).status, Some(16));
+    assert_eq!(run(&["node", "--insecure", "--key", "/nowhere/node.pem"]).status, Some(17));
+}
+
+#[test]
+fn what_a_node_is_told_is_printed_as_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    let args = ["--listen", "127.0.0.1:4100", "--protocol", "/x=log", "--print-config"];
+    let printed = run(&[&["node"], &args[..]].concat());
+    assert_eq!(printed.status, Some(0), "{printed:?}");
+    fs::write(&path, printed.stdout.join("\n")).unwrap();
+    let again = run(&["node", "--print-config", "--config", path.to_str().unwrap()]);
+    assert_eq!(again.stdout, printed.stdout, "{again:?}");
+    assert!(printed.stdout.contains(&"\"/x\" = \"log\"".to_owned()));
+}
+
+#[test]
+fn a_key_beside_the_file_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("node.pem");
+    let id = run(&["keygen", key.to_str().unwrap()]).stdout.remove(0);
+    let path = folder.path().join("node.toml");
+    fs::write(&path, "key = \"node.pem\"\n").unwrap();
+    let mut command = headwater();
+    command.args(["node", "--insecure", "--json", "--config"]).arg(&path);
+    let mut node = Running::spawn(&mut command);
+    let listening = node.until(|event| event["event"] == "listening");
+    assert_eq!(listening["id"], Value::from(id));
+}
