@@ -8,6 +8,8 @@
 //! | `disconnected` | `peer`, `reason` | it is gone |
 //! | `supported` | `peer`, `protocol` | a connected peer announces a protocol |
 //! | `unsupported` | `peer`, `protocol` | it supports the protocol no more |
+//! | `retrying` | `peer`, `address`, `failures`, `wait_ms`, `reason` | a peer to keep a connection with was not reached, or left early; it is tried again after so many milliseconds. `peer` is `null` while its id is not known, `failures` counts those in a row |
+//! | `gaveup` | `peer`, `address`, `failures`, `reason` | such a peer failed as often as `backoff.attempts_max` allows, and is left alone |
 //! | `refused` | `remote`, `peer`, `outbound`, `reason` | a link was turned away, or ended before the peer was connected; `peer` is `null` if it proved no id, `outbound` tells whether this side made it |
 //! | `undelivered` | `peer`, `protocol`, `messages`, `bytes`, `reason` | so many messages that were to be sent will not arrive, or may not have |
 //! | `message` | `peer`, `protocol`, `bytes` | a message arrived; `bytes` counts its payload |
@@ -30,6 +32,9 @@ Events of --json, one object a line on standard output, first field \"event\":
   disconnected  peer, reason        it is gone
   supported     peer, protocol      a connected peer announces a protocol
   unsupported   peer, protocol      it supports the protocol no more
+  retrying      peer, address, failures, wait_ms, reason   a peer to keep a connection with
+                                    failed; it is tried again (peer: null if not known)
+  gaveup        peer, address, failures, reason   such a peer is left alone
   refused       remote, peer, outbound, reason   a link was turned away, or ended early
                                     (peer: null if it proved no id)
   undelivered   peer, protocol, messages, bytes, reason   messages that may not have arrived
@@ -78,6 +83,30 @@ pub(crate) enum Event<'a> {
         peer: &'a str,
         /// What.
         protocol: &'a str,
+    },
+    /// A required peer failed, and is tried again.
+    Retrying {
+        /// Who, if that is known.
+        peer: Option<&'a str>,
+        /// The address that was dialled last.
+        address: &'a str,
+        /// Failures in a row.
+        failures: u32,
+        /// How long the wait is, in milliseconds.
+        wait_ms: u64,
+        /// What went wrong, as a sentence.
+        reason: &'a str,
+    },
+    /// A required peer failed too often, and is left alone.
+    GaveUp {
+        /// Who, if that is known.
+        peer: Option<&'a str>,
+        /// The address that was dialled last.
+        address: &'a str,
+        /// Failures in a row.
+        failures: u32,
+        /// What went wrong, as a sentence.
+        reason: &'a str,
     },
     /// A link was turned away, or ended before the peer was connected.
     Refused {
@@ -187,6 +216,15 @@ mod tests {
         assert_eq!(
             line(Event::Refused { remote, peer, outbound: true, reason }),
             r#"{"event":"refused","remote":"1.2.3.4:5","peer":null,"outbound":true,"reason":"r"}"#
+        );
+        let (address, failures) = ("/a", 2);
+        assert_eq!(
+            line(Event::Retrying { peer, address, failures, wait_ms: 9, reason }),
+            r#"{"event":"retrying","peer":null,"address":"/a","failures":2,"wait_ms":9,"reason":"r"}"#
+        );
+        assert_eq!(
+            line(Event::GaveUp { peer, address, failures, reason }),
+            r#"{"event":"gaveup","peer":null,"address":"/a","failures":2,"reason":"r"}"#
         );
         let (peer, protocol) = ("Q", "/p");
         assert_eq!(

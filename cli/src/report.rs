@@ -68,6 +68,33 @@ impl Report {
                 self.event_of(node, Event::Unsupported { peer, protocol });
                 tracing::info!(target: LOG, node, peer, protocol, "unsupported");
             }
+            Notification::Retrying { .. }
+            | Notification::GaveUp { .. }
+            | Notification::Refused { .. }
+            | Notification::Undelivered { .. }
+            | Notification::ListenFailed { .. } => self.trouble(node, notification),
+            other => tracing::debug!(target: LOG, node, notification = ?other, "notified"),
+        }
+    }
+
+    /// Something that did not go as it should.
+    fn trouble(self, node: Option<&str>, notification: &Notification) {
+        match notification {
+            Notification::Retrying { peer, address, failures, wait, cause, .. } => {
+                let (address, reason) = (&*address.to_string(), &*cause.to_string());
+                let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                let event = Event::Retrying { peer, address, failures, wait_ms, reason };
+                self.event_of(node, event);
+                let text = "not connected, trying again";
+                tracing::info!(target: LOG, node, peer, address, failures, ?wait, reason, "{text}");
+            }
+            Notification::GaveUp { peer, address, failures, cause, .. } => {
+                let (address, reason) = (&*address.to_string(), &*cause.to_string());
+                let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
+                self.event_of(node, Event::GaveUp { peer, address, failures, reason });
+                tracing::error!(target: LOG, node, peer, address, failures, reason, "given up");
+            }
             Notification::Refused { remote, peer, direction, reason } => {
                 let (remote, reason) = (remote.to_string(), reason.to_string());
                 let peer = peer.as_ref().map(PeerId::as_str);
@@ -86,7 +113,7 @@ impl Report {
             Notification::ListenFailed { address, cause, .. } => {
                 tracing::error!(target: LOG, node, %address, %cause, "cannot listen");
             }
-            other => tracing::debug!(target: LOG, node, notification = ?other, "notified"),
+            _ => {}
         }
     }
 

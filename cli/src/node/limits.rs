@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use headwater_core::config::Config;
+use headwater_core::peers::Elimination;
+use headwater_core::supervisor::BackoffKind;
 
-use super::units::Unit;
+use super::units::Unit::{self, Choice, Count, Size, Switch, Time};
 
 /// One limit.
 #[derive(Debug)]
@@ -56,7 +58,36 @@ macro_rules! integer_fields {
     )+ };
 }
 
-integer_fields!(usize, u32, u64);
+integer_fields!(usize, u8, u32, u64);
+
+/// Without a limit: 0.
+impl Field for Option<u32> {
+    fn number(&self) -> u64 {
+        self.map_or(0, u64::from)
+    }
+    fn of(number: u64) -> Option<Self> {
+        let limit = u32::try_from(number).ok()?;
+        Some((limit != 0).then_some(limit))
+    }
+}
+
+macro_rules! choice_fields {
+    ($($type:ident: $($choice:ident),+;)+) => { $(
+        impl Field for $type {
+            fn number(&self) -> u64 {
+                *self as u64
+            }
+            fn of(number: u64) -> Option<Self> {
+                [$(Self::$choice),+].into_iter().find(|choice| choice.number() == number)
+            }
+        }
+    )+ };
+}
+
+choice_fields! {
+    Elimination: Random, FirstIn, LastIn;
+    BackoffKind: Fibonacci, Exponential, Constant;
+}
 
 impl Field for bool {
     fn number(&self) -> u64 {
@@ -77,59 +108,75 @@ impl Field for Duration {
 }
 
 macro_rules! limits {
-    ($($unit:ident $($key:ident).+: $about:literal,)+) => {
+    ($($key:ident $(. $rest:ident)*: $unit:expr, $about:literal;)+) => {
         /// Every limit, in the order in which they are printed.
         pub(crate) const LIMITS: &[Limit] = &[$(Limit {
-            key: limits!(@name $($key).+),
-            unit: Unit::$unit,
+            key: limits!(@name $key $(. $rest)*),
+            unit: $unit,
             about: $about,
-            get: |config| Field::number(&config.$($key).+),
+            get: |config| Field::number(&config.$key $(. $rest)*),
             set: |config, number| match Field::of(number) {
                 Some(value) => {
-                    config.$($key).+ = value;
+                    config.$key $(. $rest)* = value;
                     true
                 }
                 None => false,
             },
         },)+];
     };
-    (@name $first:ident $(. $rest:ident)*) => {
-        concat!(stringify!($first) $(, ".", stringify!($rest))*)
+    (@name $key:ident $(. $rest:ident)*) => {
+        concat!(stringify!($key) $(, ".", stringify!($rest))*)
     };
 }
 
 limits! {
-    Size message_max: "largest payload sent or accepted, after unpacking",
-    Size assembly_max: "half-received messages of one peer, together",
-    Switch compress: "payloads go as gzip where that makes them smaller",
-    Count protocols_max: "protocols of this node, and of each peer",
-    Count send_streams_initial: "send streams opened when a connection starts",
-    Count send_streams_max: "send streams toward one peer",
-    Count receive_streams_max: "receive streams that one peer may open",
-    Count peers_max: "connected peers",
-    Count connections_per_peer_max: "connections of one peer",
-    Count pending_max: "links that have not proven an identity yet",
-    Count dials_max: "dials of the application under way",
-    Size outbox_max: "messages that wait to be framed, a connection",
-    Size large_min: "messages of this size and more have a stream of their own",
-    Size output_max: "bytes framed and not yet taken by the carrier, a connection",
-    Size inbox_max: "received messages that were not taken yet, a connection",
-    Size slab: "one receive buffer",
-    Count slabs_max: "receive buffers of one connection",
-    Size window_inner_max: "what the receive window of a stream may grow to",
-    Size window_outer_max: "what the receive window of a session may grow to",
-    Size window_growth_max: "what all windows of a connection may grow by, together",
-    Time handshake_deadline: "from a link's start until an identity is proven",
-    Time exchange_deadline: "from the proven identity until protocols are exchanged",
-    Time dial_deadline: "from the dial until the peer is connected",
-    Time send_deadline: "until a message is on its way; also how long a carrier may stand still",
-    Time close_deadline: "how long an orderly close may take",
-    Time keep_alive: "silence after which a connection is probed",
-    Time pong_deadline: "how long the answer to a probe may take",
-    Time push_deadline: "how long the answer to a pushed protocol list may take",
-    Time progress_interval: "in this time a half-received message has to gain progress_min",
-    Size progress_min: "see progress_interval",
-    Count offences_max: "streams reset for what a peer did, before its connection is closed",
+    message_max: Size, "largest payload sent or accepted, after unpacking";
+    assembly_max: Size, "half-received messages of one peer, together";
+    compress: Switch, "payloads go as gzip where that makes them smaller";
+    protocols_max: Count, "protocols of this node, and of each peer";
+    send_streams_initial: Count, "send streams opened when a connection starts";
+    send_streams_max: Count, "send streams toward one peer";
+    receive_streams_max: Count, "receive streams that one peer may open";
+    peers_max: Count, "connected peers, required ones included";
+    elimination: Choice(&["random", "first-in", "last-in"]),
+        "which peer makes room when there are peers_max; last-in: the newcomer is refused";
+    connections_per_peer_max: Count, "connections of one peer";
+    pending_max: Count, "links that have not proven an identity yet";
+    pending_per_source_max: Count, "accepted ones among them, from one place";
+    dials_max: Count, "dials of the application under way";
+    required_max: Count, "peers that the node keeps connections with";
+    required_dials_max: Count, "dials to them under way at the same time";
+    rules_max: Count, "rules of the blacklist";
+    addresses_max: Count, "addresses known, of all peers together";
+    outbox_max: Size, "messages that wait to be framed, a connection";
+    large_min: Size, "messages of this size and more have a stream of their own";
+    output_max: Size, "bytes framed and not yet taken by the carrier, a connection";
+    inbox_max: Size, "received messages that were not taken yet, a connection";
+    slab: Size, "one receive buffer";
+    slabs_max: Count, "receive buffers of one connection";
+    window_inner_max: Size, "what the receive window of a stream may grow to";
+    window_outer_max: Size, "what the receive window of a session may grow to";
+    window_growth_max: Size, "what all windows of a connection may grow by, together";
+    handshake_deadline: Time, "from a link's start until an identity is proven";
+    exchange_deadline: Time, "from the proven identity until protocols are exchanged";
+    dial_deadline: Time, "from the dial until the peer is connected";
+    send_deadline: Time, "until a message is on its way; also how long a carrier may stand still";
+    backoff.kind: Choice(&["fibonacci", "exponential", "constant"]),
+        "how the waits between attempts at a required peer grow";
+    backoff.first: Time, "the first of these waits";
+    backoff.ceiling: Time, "the longest";
+    backoff.jitter: Count, "by how many per cent a wait may be shorter or longer, at random";
+    backoff.attempts_max: Count, "failures in a row after which a peer is given up; 0: never";
+    stable_after: Time, "how long a connection has to live for the waits to begin again";
+    check_interval: Time, "how often it is looked at whether required peers are connected";
+    probe_deadline: Time, "how long a connection may take to show that it is alive";
+    close_deadline: Time, "how long an orderly close may take";
+    keep_alive: Time, "silence after which a connection is probed";
+    pong_deadline: Time, "how long the answer to a probe may take";
+    push_deadline: Time, "how long the answer to a pushed protocol list may take";
+    progress_interval: Time, "in this time a half-received message has to gain progress_min";
+    progress_min: Size, "see progress_interval";
+    offences_max: Count, "streams reset for what a peer did, before its connection is closed";
 }
 
 #[cfg(test)]
@@ -138,9 +185,17 @@ mod tests {
 
     /// The fields of core's configuration, of its `Debug` form.
     fn fields(config: &Config) -> Vec<String> {
-        let text = format!("{config:#?}");
-        let field = |line: &str| Some(line.strip_prefix("    ")?.split_once(": ")?.0.to_owned());
-        text.lines().filter_map(field).filter(|name| !name.starts_with(' ')).collect()
+        let (text, mut fields, mut within) = (format!("{config:#?}"), Vec::new(), "");
+        for line in text.lines() {
+            let Some((name, value)) = line.trim_start().split_once(": ") else { continue };
+            match (line.len() - line.trim_start().len(), value.ends_with('{')) {
+                (4, true) => within = name,
+                (4, false) => fields.push(name.to_owned()),
+                (8, _) => fields.push(format!("{within}.{name}")),
+                _ => {}
+            }
+        }
+        fields
     }
 
     #[test]
@@ -156,7 +211,7 @@ mod tests {
     fn each_is_set_alone() {
         for limit in LIMITS {
             let mut config = Config::default();
-            let value = limit.get(&config) ^ 1;
+            let value = if limit.get(&config) == 1 { 2 } else { 1 };
             assert!(limit.set(&mut config, value), "{}", limit.key);
             for other in LIMITS {
                 let expected =

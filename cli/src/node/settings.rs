@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use headwater_core::address::Address;
 use headwater_core::config::{Config, ConfigError};
 use headwater_core::id::ProtocolId;
+use headwater_core::peers::Rule;
 
 use super::action::Action;
 use super::file::{File, Item};
@@ -28,13 +29,15 @@ pub(crate) struct Settings {
     pub(crate) listen: Option<Vec<SocketAddr>>,
     /// The peers that it keeps connections with, each with all its addresses.
     pub(crate) peers: Vec<Vec<Address>>,
+    /// Whom it keeps out.
+    pub(crate) blacklist: Vec<Rule>,
     /// What it does with the messages of which protocol.
     pub(crate) protocols: BTreeMap<ProtocolId, Action>,
     /// The rest.
     pub(crate) limits: Config,
 }
 
-const KEYS: &[&str] = &["key", "limits", "listen", "peers", "protocols"];
+const KEYS: &[&str] = &["blacklist", "key", "limits", "listen", "peers", "protocols"];
 
 impl Settings {
     /// Reads the file, if there is one, and adds the command line.
@@ -73,6 +76,12 @@ impl Settings {
                     for (text, item) in item.texts("the address of a peer")? {
                         let peer = address::of_required(text);
                         settings.peer(peer.map_err(|failure| item.wrong(failure.message))?);
+                    }
+                }
+                "blacklist" => {
+                    const EXPECTED: &str = "IP, IP/PREFIX, IP:PORT, [IPv6]:PORT or a peer id";
+                    for (text, item) in item.texts(EXPECTED)? {
+                        settings.blacklist.push(text.parse().map_err(|_| item.expected(EXPECTED))?);
                     }
                 }
                 "protocols" => settings.take_protocols(&item)?,
@@ -166,6 +175,10 @@ impl Settings {
         text += &format!("listen = {}\n", list(listen));
         let peers = self.peers.iter().flatten().map(Address::to_string).collect();
         text += &format!("peers = {}\n", list(peers));
+        text += &format!(
+            "blacklist = {}\n",
+            list(self.blacklist.iter().map(Rule::to_string).collect())
+        );
         text += "\n[protocols]\n";
         for (protocol, action) in &self.protocols {
             text += &format!("{} = \"{action}\"\n", quoted(protocol.as_str()));

@@ -30,6 +30,7 @@ fn the_documented_file_is_the_default_but_for_what_it_shows() {
     assert_eq!(settings.key.as_deref(), Some(Path::new("/etc/headwater/node.pem")));
     assert!(settings.listens().len() > 1 && settings.peers.len() > 1);
     assert!(settings.peers.iter().any(|addresses| addresses.len() > 1));
+    assert_eq!(settings.blacklist.len(), 4);
     for action in [Action::Echo, Action::Log, Action::Drop] {
         assert!(settings.protocols.values().any(|known| *known == action));
     }
@@ -56,7 +57,7 @@ fn what_is_printed_is_read_again() {
 #[test]
 fn mistakes_are_told_with_file_line_key_and_what_was_expected() {
     for (text, expected) in [
-        ("lisen = []", "node.toml:1: lisen: no such key, expected one of key, limits, listen,"),
+        ("lisen = []", "node.toml:1: lisen: no such key, expected one of blacklist, key, limits,"),
         ("key = 5", "node.toml:1: key: expected the file of a key, found 5"),
         ("\nlisten = '/ip4/1.2.3.4/tcp/1'", "node.toml:2: listen: expected a list, each entry an"),
         (
@@ -66,6 +67,19 @@ fn mistakes_are_told_with_file_line_key_and_what_was_expected() {
         ("listen = ['/dns/a.b/tcp/1']", "node.toml:1: listen: cannot listen on /dns/a.b/tcp/1: a"),
         ("peers = ['/ip4/1.2.3.4/udp/1']", "at position 13: expected \"tcp\", found \"udp\""),
         ("peers = [true]", "node.toml:1: peers: expected the address of a peer, found true"),
+        (
+            "blacklist = ['10.0.0.0/33']",
+            "node.toml:1: blacklist: expected IP, IP/PREFIX, IP:PORT, [IP",
+        ),
+        (
+            "[limits]\nelimination = 'none'",
+            "expected one of \"random\", \"first-in\", \"last-in\", found",
+        ),
+        ("[limits]\nbackoff.first = 1", "node.toml:2: limits.backoff.first: expected a time: a"),
+        (
+            "[limits.backoff]\n\nfrist = '1 s'",
+            "node.toml:3: limits.backoff.frist: no such key, exp",
+        ),
         (
             "[protocols]\n'/a' = 'ecko'",
             "node.toml:2: protocols./a: expected \"echo\", \"log\" or \"d",

@@ -16,6 +16,8 @@ pub(crate) enum Unit {
     Time,
     /// Yes or no.
     Switch,
+    /// One of these words, by its place among them.
+    Choice(&'static [&'static str]),
 }
 
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -29,17 +31,23 @@ impl Unit {
             (Self::Size, DeValue::String(text)) => amount(text, &SIZES),
             (Self::Time, DeValue::String(text)) => amount(text, &TIMES),
             (Self::Switch, DeValue::Boolean(value)) => Some(u64::from(*value)),
+            (Self::Choice(words), DeValue::String(text)) => {
+                words.iter().position(|word| word == text).and_then(|at| u64::try_from(at).ok())
+            }
             _ => None,
         }
     }
 
     /// What to expect, for whoever wrote something else.
-    pub(crate) const fn expected(self) -> &'static str {
+    pub(crate) fn expected(self) -> String {
         match self {
-            Self::Size => "a size: a number of bytes, or a text such as \"64 KiB\" or \"16 MiB\"",
-            Self::Count => "a whole number",
-            Self::Time => "a time: a text such as \"500 ms\", \"10 s\", \"5 m\" or \"1 h\"",
-            Self::Switch => "true or false",
+            Self::Size => {
+                "a size: a number of bytes, or a text such as \"64 KiB\" or \"16 MiB\"".into()
+            }
+            Self::Count => "a whole number".into(),
+            Self::Time => "a time: a text such as \"500 ms\", \"10 s\", \"5 m\" or \"1 h\"".into(),
+            Self::Switch => "true or false".into(),
+            Self::Choice(words) => format!("one of \"{}\"", words.join("\", \"")),
         }
     }
 
@@ -50,6 +58,10 @@ impl Unit {
             Self::Time => format!("\"{}\"", exact(value, &TIMES)),
             Self::Count => value.to_string(),
             Self::Switch => (value != 0).to_string(),
+            Self::Choice(words) => {
+                let word = usize::try_from(value).ok().and_then(|at| words.get(at));
+                format!("\"{}\"", word.unwrap_or(&""))
+            }
         }
     }
 }
@@ -103,6 +115,8 @@ mod tests {
             (Unit::Count, "\"7\"", None),
             (Unit::Switch, "true", Some(1)),
             (Unit::Switch, "1", None),
+            (Unit::Choice(&["a", "b"]), "'b'", Some(1)),
+            (Unit::Choice(&["a", "b"]), "'c'", None),
         ] {
             assert_eq!(read(unit, text), value, "{text}");
         }
