@@ -6,8 +6,10 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use headwater_core::address::Address;
+use headwater_core::contract::RequiredId;
 use headwater_core::error::{ApplicationError, BorrowError};
 use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::peers::Rule;
 
 use crate::error::{Error, ListenError};
 use crate::lane::Lane;
@@ -30,6 +32,7 @@ pub(crate) fn give<T>(answer: &Answer<T>, value: T) {
 pub(crate) enum Call {
     Listen { address: SocketAddr, answer: Answer<Result<SocketAddr, ListenError>> },
     Dial { address: Address, answer: Answer<Result<PeerId, Error>> },
+    Require { addresses: Vec<Address>, answer: Answer<Result<RequiredId, ApplicationError>> },
     Change { change: Change, answer: Answer<Result<(), ApplicationError>> },
     Borrow(Borrow),
     Stop,
@@ -41,6 +44,7 @@ pub(crate) enum Change {
     Disconnect(PeerId),
     Register(ProtocolId),
     Unregister(ProtocolId),
+    Block(Rule),
 }
 
 /// A call that waits until a stream is idle.

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headwater_core::address::Address;
+use headwater_core::contract::RequiredId;
 use headwater_core::error::{BorrowError, SendError};
 use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::peers::Rule;
 use headwater_core::pool::WasEmpty;
 use headwater_core::protocol::ProtocolSet;
 
@@ -79,6 +81,28 @@ impl Handle {
     pub fn dial(&self, address: Address) -> Result<PeerId, Error> {
         let answer = self.caller.call(|answer| Call::Dial { address, answer });
         answer.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Keeps a connection with a peer from now on, at one or more addresses: it is dialled, and
+    /// again after waits that grow (`backoff`) whenever that fails or its connection ends.
+    ///
+    /// The addresses all name the same peer, or none does: then whoever answers first is the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub fn require(&self, addresses: Vec<Address>) -> Result<RequiredId, Error> {
+        let answer = self.caller.call(|answer| Call::Require { addresses, answer });
+        answer.ok_or(Error::Stopped)?.map_err(Error::Call)
+    }
+
+    /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub fn block(&self, rule: Rule) -> Result<(), Error> {
+        self.change(Change::Block(rule))
     }
 
     /// Closes the connections to a peer, in order; the end is told as a notification.

@@ -187,11 +187,13 @@ impl<F: ChannelFactory> Worker<F> {
                 }
                 Err(error) => give(&answer, Err(Error::Call(error))),
             },
+            Call::Require { addresses, answer } => give(&answer, self.inner.require(addresses)),
             Call::Change { change, answer } => {
                 let result = match change {
                     Change::Disconnect(peer) => self.inner.disconnect(peer),
                     Change::Register(protocol) => self.inner.register(protocol),
                     Change::Unregister(protocol) => self.inner.unregister(&protocol),
+                    Change::Block(rule) => self.inner.block(rule).map(drop),
                 };
                 give(&answer, result);
             }

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use headwater_core::address::Address;
+use headwater_core::contract::RequiredId;
 use headwater_core::error::ApplicationError;
 use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::peers::Rule;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ListenError};
@@ -15,9 +17,22 @@ pub(crate) const CALLS_MAX: usize = 64;
 /// What the application wants.
 #[derive(Debug)]
 pub(crate) enum Call {
-    Listen { address: SocketAddr, answer: oneshot::Sender<Result<SocketAddr, ListenError>> },
-    Dial { address: Address, answer: oneshot::Sender<Result<PeerId, Error>> },
-    Change { change: Change, answer: oneshot::Sender<Result<(), ApplicationError>> },
+    Listen {
+        address: SocketAddr,
+        answer: oneshot::Sender<Result<SocketAddr, ListenError>>,
+    },
+    Dial {
+        address: Address,
+        answer: oneshot::Sender<Result<PeerId, Error>>,
+    },
+    Require {
+        addresses: Vec<Address>,
+        answer: oneshot::Sender<Result<RequiredId, ApplicationError>>,
+    },
+    Change {
+        change: Change,
+        answer: oneshot::Sender<Result<(), ApplicationError>>,
+    },
     Stop,
 }
 
@@ -27,4 +42,5 @@ pub(crate) enum Change {
     Disconnect(PeerId),
     Register(ProtocolId),
     Unregister(ProtocolId),
+    Block(Rule),
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_core::address::Address;
+use headwater_core::contract::RequiredId;
 use headwater_core::error::{BorrowError, SendError};
 use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::peers::Rule;
 use headwater_core::protocol::ProtocolSet;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -88,6 +90,30 @@ impl Node {
         let call = Call::Dial { address, answer };
         self.calls.send(call).await.map_err(|_| Error::Stopped)?;
         result.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Keeps a connection with a peer from now on, at one or more addresses: it is dialled, and
+    /// again after waits that grow (`backoff`) whenever that fails or its connection ends.
+    ///
+    /// The addresses all name the same peer, or none does: then whoever answers first is the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub async fn require(&self, addresses: Vec<Address>) -> Result<RequiredId, Error> {
+        let (answer, result) = oneshot::channel();
+        let call = Call::Require { addresses, answer };
+        self.calls.send(call).await.map_err(|_| Error::Stopped)?;
+        result.await.map_err(|_| Error::Stopped)?.map_err(Error::Call)
+    }
+
+    /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub async fn block(&self, rule: Rule) -> Result<(), Error> {
+        self.change(Change::Block(rule)).await
     }
 
     /// Closes the connections to a peer, in order; the end is told as a notification.

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::connection::LaneNews;
-use headwater_core::contract::{DialId, ListenerId, Notification};
+use headwater_core::contract::{DialId, ListenerId, Notification, RequiredId};
 use headwater_core::endpoint::BorrowedId;
 use headwater_core::error::{ApplicationError, BorrowError, SendError};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::{Batch, Message};
+use headwater_core::peers::Rule;
 use headwater_core::secure::ChannelFactory;
 
 use super::EventLoop;
@@ -47,6 +48,27 @@ impl<F: ChannelFactory> EventLoop<F> {
     /// [`ApplicationError`]; nothing changed.
     pub fn dial(&mut self, address: Address) -> Result<DialId, ApplicationError> {
         self.endpoint.dial(self.clock.now(), address)
+    }
+
+    /// Keeps a connection with a peer from now on, at one or more addresses: it is dialled, and
+    /// again after waits that grow (`backoff`) whenever that fails or its connection ends.
+    ///
+    /// The addresses all name the same peer, or none does: then whoever answers first is the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError`]; nothing changed.
+    pub fn require(&mut self, addresses: Vec<Address>) -> Result<RequiredId, ApplicationError> {
+        self.endpoint.require(self.clock.now(), addresses)
+    }
+
+    /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError`]; nothing changed.
+    pub fn block(&mut self, rule: Rule) -> Result<bool, ApplicationError> {
+        self.endpoint.block(self.clock.now(), rule)
     }
 
     /// Closes the connections to a peer, in order; the end is a notification.

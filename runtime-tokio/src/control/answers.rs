@@ -31,11 +31,15 @@ where
                     let _ = answer.send(Err(error.into()));
                 }
             },
+            Call::Require { addresses, answer } => {
+                let _ = answer.send(self.core.require(now, addresses));
+            }
             Call::Change { change, answer } => {
                 let done = match change {
                     Change::Disconnect(peer) => self.core.disconnect(now, peer),
                     Change::Register(protocol) => self.core.register(now, protocol),
                     Change::Unregister(protocol) => self.core.unregister(now, &protocol),
+                    Change::Block(rule) => self.core.block(now, rule).map(drop),
                 };
                 self.changed.push((answer, done));
             }
