@@ -41,10 +41,10 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) trait Member: Send + Sync {
     /// Who it is.
     fn id(&self) -> PeerId;
-    /// Listens on a port of the system's choice on the loopback interface.
-    fn listen(&self) -> Result<SocketAddr, Failure>;
-    /// Connects to a peer.
-    fn dial(&self, address: Address) -> Result<PeerId, Failure>;
+    /// Listens on the loopback interface; on port 0, the system chooses one.
+    fn listen(&self, port: u16) -> Result<SocketAddr, Failure>;
+    /// Keeps a connection with a peer from now on.
+    fn require(&self, address: Address) -> Result<(), Failure>;
     /// Starts to support a protocol.
     fn register(&self, protocol: &ProtocolId) -> Result<(), Failure>;
     /// Ends to support a protocol.
@@ -55,12 +55,17 @@ pub(crate) trait Member: Send + Sync {
     fn refuses(&self, to: &PeerId, protocol: &ProtocolId) -> bool;
     /// Stops it, closing its connections in order.
     fn stop(&self);
+    /// Ends it at once and without a word to anybody; returns when all its sockets are closed.
+    /// A node on mio cannot be ended like that: its loop is a thread.
+    fn kill(self: Box<Self>) -> Result<(), Failure>;
 }
 
 /// The configuration of every node of the demo.
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.message_max = MESSAGE_MAX;
+    // Nobody wants to wait for a demo: a quarter of the usual waits.
+    config.backoff.first = Duration::from_millis(250);
     config
 }
 

@@ -63,13 +63,14 @@ impl Member for MioMember {
         self.handle.id()
     }
 
-    fn listen(&self) -> Result<SocketAddr, Failure> {
-        let at = (Ipv4Addr::LOCALHOST, 0).into();
+    fn listen(&self, port: u16) -> Result<SocketAddr, Failure> {
+        let at = (Ipv4Addr::LOCALHOST, port).into();
         self.handle.listen(at).map_err(|error| failed(self.name, "listen", error))
     }
 
-    fn dial(&self, address: Address) -> Result<PeerId, Failure> {
-        self.handle.dial(address).map_err(|error| failed(self.name, "dial", error))
+    fn require(&self, address: Address) -> Result<(), Failure> {
+        let required = self.handle.require(vec![address]);
+        required.map(drop).map_err(|error| failed(self.name, "require a peer", error))
     }
 
     fn register(&self, protocol: &ProtocolId) -> Result<(), Failure> {
@@ -94,5 +95,9 @@ impl Member for MioMember {
 
     fn stop(&self) {
         self.handle.stop();
+    }
+
+    fn kill(self: Box<Self>) -> Result<(), Failure> {
+        Err(failed(self.name, "be killed", "its loop is a thread"))
     }
 }

@@ -3,20 +3,23 @@
 //!
 //! They connect each to each and exchange protocols. Every node sends messages of 0 B to 8 MiB to
 //! every other. One node registers a protocol late, and then gets messages of it; another
-//! unregisters one, and then nobody can send it any. Each message's SHA-256 is compared at the
-//! receiver. Every step has a deadline.
+//! unregisters one, and then nobody can send it any. A node is killed and restarted, another is cut
+//! off for a while; the others find them again by themselves. Each message's SHA-256 is compared at
+//! the receiver. Every step has a deadline.
 
+mod heal;
 mod member;
 mod mio;
 mod plan;
 mod scene;
+mod stage;
 mod steps;
 pub(crate) mod table;
 mod tokio;
 mod view;
+mod wire;
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use crate::failure::Failure;
@@ -24,8 +27,9 @@ use crate::report::Report;
 use crate::signal::Signals;
 use crate::status::Status;
 
-use member::{Member, Runtime};
+use member::Runtime;
 use scene::Scene;
+use stage::Stage;
 
 /// Who takes part, and on what.
 const CAST: [(&str, Runtime); 5] = [
@@ -60,14 +64,13 @@ pub(crate) fn run(report: Report) -> Result<(), Failure> {
         std::process::exit(i32::from(failure.status.code()));
     });
 
-    let mut members: Vec<Box<dyn Member>> = Vec::new();
-    let outcome = start(&runtime, &scene, &mut members).and_then(|()| {
+    let outcome = Stage::start(Arc::clone(&scene), runtime.handle()).and_then(|mut stage| {
         let view = view::View::start(report, Arc::clone(&scene));
-        let outcome = steps::play(&scene, &members);
+        let outcome = steps::play(&mut stage);
         view.finish();
+        stage.stop();
         outcome
     });
-    stop(&members);
     scene.settle(SETTLE_DEADLINE);
     let table = table::Table::of(&scene, outcome.is_ok());
     report.event(crate::event::Event::Table(&table));
@@ -78,28 +81,4 @@ pub(crate) fn run(report: Report) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Status::Off, "a count or a checksum is off, see the table"))
-}
-
-fn start(
-    runtime: &::tokio::runtime::Runtime,
-    scene: &Arc<Scene>,
-    members: &mut Vec<Box<dyn Member>>,
-) -> Result<(), Failure> {
-    for (index, (_, kind)) in CAST.iter().enumerate() {
-        let key = crate::keys::load(None)?;
-        members.push(match kind {
-            Runtime::Tokio => Box::new(tokio::TokioMember::start(runtime, scene, index, &key)?),
-            Runtime::Mio => Box::new(mio::MioMember::start(scene, index, &key)?),
-        });
-    }
-    Ok(())
-}
-
-/// Stops all nodes at the same time: each waits for the others to close.
-fn stop(members: &[Box<dyn Member>]) {
-    thread::scope(|scope| {
-        for member in members {
-            scope.spawn(|| member.stop());
-        }
-    });
 }

@@ -12,10 +12,18 @@ pub(crate) const LATE: &str = "/demo/late/1.0.0";
 /// Supported from the start by [`GONE_NODE`] alone, which then unregisters it.
 pub(crate) const GONE: &str = "/demo/gone/1.0.0";
 
+/// Supported by every node from the start, and sent once the network has healed.
+pub(crate) const HEALED: &str = "/demo/healed/1.0.0";
+
 /// The node that registers a protocol late: mio-1.
 pub(crate) const LATE_NODE: usize = 3;
 /// The node that unregisters a protocol: tokio-2.
 pub(crate) const GONE_NODE: usize = 1;
+
+/// The node that is killed and restarted: tokio-3.
+pub(crate) const KILLED_NODE: usize = 2;
+/// The node that is cut off for a while: mio-2.
+pub(crate) const CUT_NODE: usize = 4;
 
 const KIB: usize = 1024;
 

@@ -61,6 +61,10 @@ pub(crate) struct State {
     pub(crate) gone_seen: usize,
     /// Sends that were refused, as they should be.
     pub(crate) refused: usize,
+    /// Nodes that were lost and came back.
+    pub(crate) healed: Vec<Healed>,
+    /// Attempts to reach a lost peer that failed.
+    pub(crate) retries: usize,
     /// Bytes that the senders will have sent in the end.
     pub(crate) planned: u64,
     /// What the steps are at.
@@ -68,6 +72,26 @@ pub(crate) struct State {
     /// Tasks and threads that still wait for what a node has to say.
     collecting: usize,
     end: Option<Failure>,
+}
+
+/// A node that was lost to the others, and that they found again by themselves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Healed {
+    /// Which.
+    pub(crate) node: usize,
+    /// What had become of it.
+    pub(crate) fault: &'static str,
+    /// Peers that have it back.
+    pub(crate) peers: usize,
+    /// From the end of the fault until all had.
+    pub(crate) time: Duration,
+}
+
+impl State {
+    /// Connections of a node, as its two sides see them; a whole one counts twice.
+    pub(crate) fn links(&self, node: usize) -> usize {
+        self.connected.iter().filter(|(one, other)| *one == node || *other == node).count()
+    }
 }
 
 /// Messages of one protocol from one node to another.
@@ -130,6 +154,15 @@ impl Scene {
         let event = Event::Listening { id: id.as_str(), addresses: &addresses };
         self.report.event_of(Some(self.name(node)), event);
         tracing::info!(node = self.name(node), address, "listening");
+    }
+
+    /// A node is dead, and so is what it knew.
+    pub(crate) fn died(&self, node: usize) {
+        self.with(|state| {
+            state.connected.retain(|(from, _)| *from != node);
+            state.supported.retain(|(from, ..)| *from != node);
+        });
+        tracing::info!(node = self.name(node), "killed");
     }
 
     /// Ends every wait with a failure.
@@ -215,6 +248,7 @@ impl Scene {
                         state.supported.remove(&(node, peer, protocol.clone()));
                     }
                 }
+                Notification::Retrying { .. } => state.retries += 1,
                 _ => {}
             }
         });

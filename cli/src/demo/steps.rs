@@ -3,36 +3,39 @@
 use std::thread;
 use std::time::Duration;
 
-use headwater_core::address::Address;
 use headwater_core::id::ProtocolId;
 
+use super::heal;
 use super::member::Member;
-use super::plan::{self, BLOB, GONE, GONE_NODE, LATE, LATE_NODE};
-use super::scene::Scene;
+use super::plan::{self, BLOB, GONE, GONE_NODE, HEALED, LATE, LATE_NODE};
+use super::scene::{Scene, State};
+use super::stage::Stage;
 use crate::failure::Failure;
 use crate::status::Status;
 
 /// For steps in which only small messages travel.
-const SHORT: Duration = Duration::from_secs(60);
+pub(super) const SHORT: Duration = Duration::from_secs(60);
 /// For steps in which all the bytes travel; generous, for slow machines.
-const LONG: Duration = Duration::from_secs(300);
+pub(super) const LONG: Duration = Duration::from_secs(300);
 
-type Members = [Box<dyn Member>];
+pub(super) type Members = [Box<dyn Member>];
 
 /// Plays the whole demo.
 ///
 /// # Errors
 ///
 /// The first step that failed.
-pub(crate) fn play(scene: &Scene, members: &Members) -> Result<(), Failure> {
-    connect(scene, members)?;
-    blobs(scene, members)?;
-    late(scene, members)?;
-    gone(scene, members)
+pub(crate) fn play(stage: &mut Stage) -> Result<(), Failure> {
+    connect(stage)?;
+    blobs(&stage.scene, &stage.members)?;
+    late(&stage.scene, &stage.members)?;
+    gone(&stage.scene, &stage.members)?;
+    heal::killed(stage)?;
+    heal::cut_off(stage)
 }
 
 /// All pairs of different nodes.
-fn pairs(members: &Members) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn pairs(members: &Members) -> impl Iterator<Item = (usize, usize)> {
     let count = members.len();
     (0..count).flat_map(move |from| (0..count).map(move |to| (from, to))).filter(|(a, b)| a != b)
 }
@@ -41,52 +44,36 @@ fn node(members: &Members, index: usize) -> Result<&dyn Member, Failure> {
     members.get(index).map(|member| &**member).ok_or_else(|| Failure::internal("no such node"))
 }
 
-/// Each node listens; of each pair one dials, on either runtime; all learn each other's
-/// protocols.
-fn connect(scene: &Scene, members: &Members) -> Result<(), Failure> {
+/// Each node listens; of each pair one keeps the connection, on either runtime; all learn each
+/// other's protocols.
+fn connect(stage: &mut Stage) -> Result<(), Failure> {
+    let Stage { scene, members, .. } = stage;
     scene.with(|state| state.step = "connecting each to each");
-    let (blob, gone) = (plan::protocol(BLOB), plan::protocol(GONE));
-    let mut addresses: Vec<Address> = Vec::new();
-    for (index, member) in members.iter().enumerate() {
-        member.register(&blob)?;
-        if index == GONE_NODE {
-            member.register(&gone)?;
-        }
-        let local = member.listen()?;
-        let text = format!("/ip4/{}/tcp/{}/p2p/{}", local.ip(), local.port(), member.id());
-        addresses.push(text.parse().map_err(Failure::internal)?);
-        scene.listens(index, member.id(), &text);
+    for index in 0..members.len() {
+        stage.enter(index)?;
     }
-    thread::scope(|scope| {
-        let dials: Vec<_> = members
-            .iter()
-            .enumerate()
-            .map(|(index, member)| {
-                let addresses = &addresses;
-                scope.spawn(move || {
-                    for (other, address) in addresses.iter().enumerate() {
-                        if dials(index, other) {
-                            member.dial(address.clone())?;
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        dials.into_iter().try_for_each(|dial| joined(dial.join()))
-    })?;
-    let all = pairs(members).count();
+    for index in 0..stage.members.len() {
+        stage.require(index)?;
+    }
+    let Stage { scene, members, .. } = stage;
+    let (all, gone) = (pairs(members).count(), plan::protocol(GONE));
     scene.wait("exchanging protocols", SHORT, |state| {
-        let know = |protocol: &ProtocolId| {
-            state.supported.iter().filter(|(_, _, known)| known == protocol).count()
-        };
-        state.connected.len() == all && know(&blob) == all && know(&gone) == members.len() - 1
+        let know = state.supported.iter().filter(|(_, _, known)| *known == gone).count();
+        is_whole(state, all) && know == members.len() - 1
     })
+}
+
+/// Whether everybody is connected with everybody and knows what everybody supports.
+pub(super) fn is_whole(state: &State, pairs: usize) -> bool {
+    let know = |name: &str| {
+        state.supported.iter().filter(|(_, _, known)| known.as_str() == name).count() == pairs
+    };
+    state.connected.len() == pairs && know(BLOB) && know(HEALED)
 }
 
 /// Whether the first node of a pair dials the second: of each pair exactly one does, and each
 /// runtime dials the other.
-const fn dials(one: usize, other: usize) -> bool {
+pub(super) const fn dials(one: usize, other: usize) -> bool {
     if (one + other) % 2 == 0 { one < other } else { one > other }
 }
 
@@ -147,7 +134,7 @@ fn refused(
 
 /// Sends the plan of a protocol over the given pairs, one thread a sender, and waits until
 /// everything has arrived.
-fn exchange(
+pub(super) fn exchange(
     scene: &Scene,
     members: &Members,
     step: &'static str,
@@ -160,7 +147,7 @@ fn exchange(
         state.step = step;
         for (from, to) in pairs {
             let traffic = state.traffic.entry((*from, *to, protocol.clone())).or_default();
-            traffic.expected = sizes.len() as u64;
+            traffic.expected += sizes.len() as u64;
             state.planned += sizes.iter().sum::<usize>() as u64;
         }
     });

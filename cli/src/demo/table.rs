@@ -1,6 +1,7 @@
 //! The result of the demo, for people and for programs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use headwater_core::id::ProtocolId;
 use serde::Serialize;
@@ -20,6 +21,8 @@ pub(crate) struct Table {
     pairs: Vec<Row<&'static str>>,
     /// What became of the two protocols that changed.
     protocols: Vec<Change>,
+    /// The nodes that were lost and came back.
+    healing: Vec<Healing>,
     /// Whether everything is as it should be.
     pub(crate) ok: bool,
 }
@@ -80,6 +83,17 @@ struct Change {
     seen_by: usize,
 }
 
+/// A node that was lost to the others, and that they found again.
+#[derive(Clone, Debug, Serialize)]
+struct Healing {
+    node: &'static str,
+    fault: &'static str,
+    /// Peers that have it back.
+    peers: usize,
+    /// From the end of the fault until all had, in milliseconds.
+    millis: u64,
+}
+
 impl Table {
     /// The result of a demo whose steps went through, or did not.
     pub(crate) fn of(scene: &Scene, played: bool) -> Self {
@@ -112,6 +126,16 @@ impl Table {
                 change(LATE, LATE_NODE, "registered", state.late_seen),
                 change(GONE, GONE_NODE, "unregistered", state.gone_seen),
             ],
+            healing: state
+                .healed
+                .iter()
+                .map(|healed| Healing {
+                    node: scene.name(healed.node),
+                    fault: healed.fault,
+                    peers: healed.peers,
+                    millis: u64::try_from(healed.time.as_millis()).unwrap_or(u64::MAX),
+                })
+                .collect(),
             ok: played && complete && state.strays == 0 && !state.traffic.is_empty(),
         }
     }
@@ -140,6 +164,10 @@ impl Table {
         for change in &self.protocols {
             let Change { protocol, node, change, seen_by } = change;
             lines.push(format!("{node} {change} {protocol}, seen by {seen_by} peers"));
+        }
+        for Healing { node, fault, peers, millis } in &self.healing {
+            let seconds = Duration::from_millis(*millis).as_secs_f32();
+            lines.push(format!("{node} was {fault}, back with {peers} peers after {seconds:.1} s"));
         }
         lines.push(if self.ok { "all right" } else { "something is off" }.to_owned());
         lines.join("\n")

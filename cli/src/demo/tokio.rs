@@ -1,4 +1,5 @@
-//! A node of the demo on tokio: its tasks run on the program's runtime.
+//! A node of the demo on tokio: its tasks run on a runtime of its own, so that it can be killed
+//! with all of them.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +11,7 @@ use headwater_core::error::SendError;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_identity::NodeKey;
 use headwater_tokio::{Builder, Node, Started};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::{self, Runtime};
 
 use super::member::{CALL_DEADLINE, Member, config, failed};
 use super::scene::Scene;
@@ -19,20 +20,17 @@ use crate::failure::Failure;
 /// A node on tokio.
 pub(crate) struct TokioMember {
     name: &'static str,
-    handle: Handle,
+    runtime: Runtime,
     node: Node,
 }
 
 impl TokioMember {
     /// Starts the node, and two tasks that tell the scene what it gets.
-    pub(crate) fn start(
-        runtime: &Runtime,
-        scene: &Arc<Scene>,
-        index: usize,
-        key: &NodeKey,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(scene: &Arc<Scene>, index: usize, key: &NodeKey) -> Result<Self, Failure> {
         let name = scene.name(index);
-        let _inside = runtime.enter();
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|error| failed(name, "start a runtime", error))?;
+        let inside = runtime.enter();
         let Started { node, mut messages, mut notifications } = Builder::insecure(key.peer_id())
             .and_then(|builder| builder.config(config()).start())
             .map_err(|error| failed(name, "start", error))?;
@@ -48,7 +46,8 @@ impl TokioMember {
                 observer.noted(index, &notification);
             }
         });
-        Ok(Self { name, handle: runtime.handle().clone(), node })
+        drop(inside);
+        Ok(Self { name, runtime, node })
     }
 
     fn call<T, E: std::fmt::Display>(
@@ -56,7 +55,7 @@ impl TokioMember {
         what: &str,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
-        match self.handle.block_on(async { tokio::time::timeout(CALL_DEADLINE, call).await }) {
+        match self.runtime.block_on(async { tokio::time::timeout(CALL_DEADLINE, call).await }) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(failed(self.name, what, error)),
             Err(_) => Err(failed(self.name, what, "no answer in time")),
@@ -69,12 +68,12 @@ impl Member for TokioMember {
         self.node.id()
     }
 
-    fn listen(&self) -> Result<SocketAddr, Failure> {
-        self.call("listen", self.node.listen((Ipv4Addr::LOCALHOST, 0).into()))
+    fn listen(&self, port: u16) -> Result<SocketAddr, Failure> {
+        self.call("listen", self.node.listen((Ipv4Addr::LOCALHOST, port).into()))
     }
 
-    fn dial(&self, address: Address) -> Result<PeerId, Failure> {
-        self.call("dial", self.node.dial(address))
+    fn require(&self, address: Address) -> Result<(), Failure> {
+        self.call("require a peer", self.node.require(vec![address])).map(drop)
     }
 
     fn register(&self, protocol: &ProtocolId) -> Result<(), Failure> {
@@ -99,5 +98,10 @@ impl Member for TokioMember {
             self.node.stop().await;
             Ok::<(), Failure>(())
         });
+    }
+
+    fn kill(self: Box<Self>) -> Result<(), Failure> {
+        self.runtime.shutdown_timeout(CALL_DEADLINE);
+        Ok(())
     }
 }

@@ -27,6 +27,10 @@ fn five_nodes_talk_across_runtimes_and_every_checksum_is_right() {
     for change in table["protocols"].as_array().unwrap() {
         assert_eq!(change["seen_by"], 4, "{change}");
     }
+    let healing = table["healing"].as_array().unwrap();
+    let faults: Vec<&Value> = healing.iter().map(|healed| &healed["fault"]).collect();
+    assert_eq!(faults, ["killed and restarted", "cut off for a while"]);
+    assert!(healing.iter().all(|healed| healed["peers"] == 4), "{healing:?}");
 
     let sizes = |from: u64, to: u64| {
         let fits = |event: &&Value| {
