@@ -1,10 +1,18 @@
 //! SIGINT and SIGTERM: the first asks for an orderly end, the second for an end at once.
+//!
+//! Whoever waits for the second has a moment to end. Then the process is ended from here: it may be
+//! stuck in a write to somebody who does not read.
+
+use std::time::Duration;
 
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::status::Status;
+
+/// How long the second signal leaves for an end.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Tells whoever waits that the user wants the program to end. Cloning it is cheap.
 #[derive(Clone, Debug)]
@@ -41,6 +49,14 @@ impl Signals {
                     seen.count = seen.count.saturating_add(1);
                     seen.first.get_or_insert(status);
                 });
+                let Seen { count, first } = *sender.borrow();
+                if count == 2 {
+                    let status = first.unwrap_or(status);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(MOMENT).await;
+                        std::process::exit(i32::from(status.code()));
+                    });
+                }
             }
         });
         Ok(Self { seen })

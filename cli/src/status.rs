@@ -42,7 +42,7 @@ statuses! {
     Handshake = 15, "what answered is no node, or turned the connection away";
     Listen = 16, "the address cannot be listened on";
     Key = 17, "the key cannot be read or written";
-    Config = 18, "the configuration file cannot be read, or is not understood";
+    Config = 18, "the configuration cannot be read, is not understood, or cannot be used";
     Internal = 70, "a fault of the program itself";
     SigInt = 130, "ended by SIGINT (Ctrl-C)";
     SigTerm = 143, "ended by SIGTERM";

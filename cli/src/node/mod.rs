@@ -6,7 +6,7 @@ mod limits;
 mod settings;
 mod units;
 
-use headwater_tokio::{Builder, Started};
+use headwater_tokio::{Builder, Node, Started};
 
 use crate::event::Event;
 use crate::failure::Failure;
@@ -39,6 +39,11 @@ pub(crate) async fn run(
             Failure::new(Status::Usage, format!("the protocol {protocol} cannot be used: {error}"))
         })?;
     }
+    for rule in &settings.blacklist {
+        node.block(*rule).await.map_err(|error| {
+            Failure::new(Status::Config, format!("{rule} cannot be blocked: {error}"))
+        })?;
+    }
     let mut addresses = Vec::new();
     for at in settings.listens() {
         addresses.extend(address::reachable(net::listen(&node, at).await?, &id));
@@ -48,6 +53,7 @@ pub(crate) async fn run(
         report.line(address);
         tracing::info!(address, "listening");
     }
+    keep(&node, &settings).await?;
     let mut actions = Actions::new(node.clone(), settings.protocols);
     loop {
         tokio::select! {
@@ -65,4 +71,20 @@ pub(crate) async fn run(
         }
     }
     net::stop(&node, &mut notifications, report, signals).await
+}
+
+/// Tells a node the peers that it has to keep connections with.
+async fn keep(node: &Node, settings: &Settings) -> Result<(), Failure> {
+    let (peers, most) = (settings.peers.len(), settings.limits.peers_max);
+    if peers > most {
+        tracing::warn!(peers, peers_max = most, "more peers to keep than may be connected");
+    }
+    for addresses in &settings.peers {
+        node.require(addresses.clone()).await.map_err(|error| {
+            let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let text = format!("the peer at {} cannot be kept: {error}", all.join(" and "));
+            Failure::new(Status::Config, text)
+        })?;
+    }
+    Ok(())
 }

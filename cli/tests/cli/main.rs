@@ -3,6 +3,7 @@
 mod demo;
 mod failures;
 mod hostile;
+mod network;
 mod node;
 mod program;
 mod transfer;
