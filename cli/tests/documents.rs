@@ -66,6 +66,28 @@ fn the_readmes_exit_statuses_are_those_of_the_program() {
 }
 
 #[test]
+fn the_commands_of_the_readme_are_those_of_the_program() {
+    let mut seen = 0;
+    for line in read("README.md").lines().filter(|line| line.starts_with("headwater ")) {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let command = words.iter().find(|word| !word.starts_with('-')).expect(line);
+        let help = Command::new(env!("CARGO_BIN_EXE_headwater")).args([command, "--help"]).output();
+        let help = help.unwrap();
+        assert!(help.status.success(), "{line}");
+        let help = String::from_utf8(help.stdout).unwrap();
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(
+                help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")),
+                "{line}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 10);
+}
+
+#[test]
 fn links_of_the_documents_lead_to_files_of_the_project() {
     for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
         let text = read(document);

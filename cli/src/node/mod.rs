@@ -48,10 +48,12 @@ pub(crate) async fn run(
     for at in settings.listens() {
         addresses.extend(address::reachable(net::listen(&node, at).await?, &id));
     }
+    for address in &addresses {
+        tracing::info!(address, "listening");
+    }
     report.event(Event::Listening { id: id.as_str(), addresses: &addresses });
     for address in &addresses {
         report.line(address);
-        tracing::info!(address, "listening");
     }
     keep(&node, &settings).await?;
     let mut actions = Actions::new(node.clone(), settings.protocols);

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
+use headwater_core::address::Address;
+use headwater_tokio::{Builder, ProtocolId, Started};
 use serde_json::Value;
 
 use crate::program::{Running, headwater, run};
@@ -41,7 +43,7 @@ fn a_node_that_is_killed_and_restarted_is_found_again() {
         assert_eq!(node.until(|event| event["event"] == "listening")["id"], Value::from(&*id));
         node
     };
-    let mut one = first();
+    let one = first();
     let peers = format!("peers = ['/ip4/127.0.0.1/tcp/{port}/p2p/{id}']\n{waits}");
     let mut others = [node(folder.path(), "two", &peers), node(folder.path(), "three", &peers)];
     for other in &mut others {
@@ -135,6 +137,59 @@ fn whom_the_blacklist_has_is_turned_away() {
     assert_eq!(told["failures"], Value::from(1), "{told}");
     let told = one.until(|event| event["event"] == "refused");
     assert_eq!((&told["outbound"], &told["reason"]), (&Value::from(false), &"blocked".into()));
+}
+
+#[test]
+fn messages_are_echoed_logged_or_dropped() {
+    let args =
+        ["--protocol", "/echo/1=echo", "--protocol", "/log/1=log", "--protocol", "/no/1=drop"];
+    let mut node = Running::start(&[&["node", "--insecure", "--json"], &args[..]].concat());
+    let listening = node.until(|event| event["event"] == "listening");
+    let address: Address = listening["addresses"][0].as_str().unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse().unwrap();
+        let Started { node, mut messages, .. } = Builder::insecure(id).unwrap().start().unwrap();
+        let [echo, log, no] =
+            ["/echo/1", "/log/1", "/no/1"].map(|name| ProtocolId::new(name).unwrap());
+        node.register(echo.clone()).await.unwrap();
+        let peer = node.dial(address).await.unwrap();
+        // More than fits into the queues on the way, so that echoes have to wait for room.
+        let echoed = async {
+            let mut came = Vec::new();
+            while came.len() < 100 {
+                let message = messages.recv().await.unwrap();
+                assert_eq!((message.peer, &message.protocol), (peer, &echo));
+                let (number, len) = (message.payload[0], message.payload.len());
+                assert!(len == 100_000 && message.payload.iter().all(|byte| *byte == number));
+                came.push(number);
+            }
+            // They may overtake each other.
+            came.sort_unstable();
+            assert_eq!(came, (0..100).collect::<Vec<u8>>());
+        };
+        let mut lane = node.borrow(&peer, &echo).await.unwrap();
+        let sent = async {
+            for number in 0..100_u8 {
+                lane.send_wait(vec![number; 100_000].into()).await.unwrap();
+            }
+        };
+        tokio::join!(echoed, sent);
+        for protocol in [&no, &log] {
+            node.send_wait(&peer, protocol, "a \u{1b}[31mred\" line".into()).await.unwrap();
+        }
+        node.stop().await;
+    });
+    for _ in 0..102 {
+        node.until(|event| event["event"] == "message");
+    }
+    node.signal("TERM");
+    let ended = node.wait();
+    let logged: Vec<&String> =
+        ended.stderr.iter().filter(|line| line.contains("msg=message")).collect();
+    assert_eq!(logged.len(), 1, "{ended:?}");
+    assert!(logged[0].contains("protocol=/log/1 bytes=16"), "{logged:?}");
+    assert!(!logged[0].contains('\u{1b}') && logged[0].contains("red"), "{logged:?}");
 }
 
 #[test]

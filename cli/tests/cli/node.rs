@@ -1,6 +1,12 @@
 //! `headwater node`: its configuration, its signals, its end.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -19,6 +25,31 @@ fn a_node_runs_until_interrupted_and_ends_in_order() {
         let log = ended.stderr.iter().find(|line| line.contains("msg=stopping"));
         assert!(log.is_some_and(|line| line.starts_with("time=")), "{ended:?}");
     }
+}
+
+#[test]
+fn a_node_whose_output_nobody_reads_ends_at_the_second_signal() {
+    let (mut full, kept) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    let mut command = headwater();
+    command.args(["node", "--insecure", "--json"]).stderr(Stdio::piped());
+    let mut node = command.stdout(OwnedFd::from(full)).spawn().unwrap();
+    let mut log = BufReader::new(node.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.unwrap().contains("msg=listening")));
+    // Two signals at once may count as one.
+    let until = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        let kill = Command::new("kill").arg("-TERM").arg(node.id().to_string()).status();
+        assert!(kill.unwrap().success() && Instant::now() < until);
+        thread::sleep(Duration::from_millis(300));
+        if let Some(status) = node.try_wait().unwrap() {
+            break status;
+        }
+    };
+    assert_eq!(status.code(), Some(143));
+    drop(kept);
 }
 
 #[test]
