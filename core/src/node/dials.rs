@@ -455,7 +455,7 @@ impl Node {
     pub(super) fn supervise(&mut self, now: Instant) {
         while let Some(action) = self.supervisor.poll_action() {
             match action {
-                Action::Dial { attempt, address } => self.attempt(now, attempt, address),
+                Action::Dial { attempt, address, .. } => self.attempt(now, attempt, address),
                 Action::Cancel { attempt, connected } => self.cancel(now, attempt, connected),
             }
         }

@@ -26,7 +26,7 @@ use crate::time::{Clamp, Instant};
 /// let mut supervisor = ConnectionSupervisor::new(SupervisorConfig::default(), Seed::from_u64(1));
 /// let seed: Address = "/ip4/10.0.0.1/tcp/11301".parse()?;
 /// supervisor.require(now, vec![seed.clone()])?;
-/// let Some(Action::Dial { attempt, address }) = supervisor.poll_action() else { panic!() };
+/// let Some(Action::Dial { attempt, address, .. }) = supervisor.poll_action() else { panic!() };
 /// assert_eq!(address, seed);
 /// supervisor.dial_failed(now, attempt, DialError::Link(IoCause::Refused));
 /// let setback = supervisor.poll_news().unwrap();
@@ -319,7 +319,7 @@ impl ConnectionSupervisor {
             entry.dialed = place;
             entry.phase = Phase::Dialing { attempt, tried: tried.saturating_add(1) };
             self.attempts.insert(attempt, required);
-            return Some(Action::Dial { attempt, address });
+            return Some(Action::Dial { attempt, required, address });
         }
         None
     }

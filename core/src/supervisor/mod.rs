@@ -37,6 +37,8 @@
 
 mod backoff;
 mod entry;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod machine;
 #[cfg(test)]
 mod tests;
@@ -94,6 +96,8 @@ pub enum Action {
     Dial {
         /// The dial.
         attempt: AttemptId,
+        /// For whom.
+        required: RequiredId,
         /// Where, and who has to be there if that is known.
         address: Address,
     },

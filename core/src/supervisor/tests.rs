@@ -40,7 +40,7 @@ fn dials(supervisor: &mut ConnectionSupervisor) -> Vec<(AttemptId, Address)> {
     supervisor.assert_invariants();
     let actions = core::iter::from_fn(|| supervisor.poll_action());
     let dials = actions.filter_map(|action| match action {
-        Action::Dial { attempt, address } => Some((attempt, address)),
+        Action::Dial { attempt, address, .. } => Some((attempt, address)),
         Action::Cancel { .. } => None,
     });
     dials.collect()
@@ -327,4 +327,14 @@ fn addresses_that_make_no_sense_together_are_refused() {
     }
     supervisor.require(at(0), vec![one.clone()]).unwrap();
     assert_eq!(supervisor.require(at(0), vec![one]), Err(ApplicationError::TooManyRequired));
+}
+
+#[test]
+fn any_list_of_calls_does_what_the_model_does() {
+    for seed in 0..500 {
+        let mut rng = Seed::from_u64(seed).rng("fuzz", 0);
+        let data: Vec<u8> =
+            (0..1 + rng.below(400)).map(|_| rng.next_u64().to_le_bytes()[3]).collect();
+        super::fuzz::supervisor(&data);
+    }
 }
