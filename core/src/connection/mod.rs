@@ -435,8 +435,9 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     /// Checks R1, P7 and the bookkeeping of the parts.
+    #[doc(hidden)]
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn assert_invariants(&self) {
+    pub fn assert_invariants(&self) {
         self.outer.assert_invariants();
         self.uni.assert_invariants();
         self.bi.assert_invariants();
