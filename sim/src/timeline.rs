@@ -73,21 +73,11 @@ impl<E> Timeline<E> {
         self.plan(self.now.after(wait), event)
     }
 
-    /// When the next event is.
-    pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.events.peek().map(|Reverse(entry)| entry.at)
-    }
-
     /// Moves time to the next event and takes it, with its number.
     pub(crate) fn pop(&mut self) -> Option<(u64, E)> {
         let Reverse(entry) = self.events.pop()?;
         self.now = self.now.max(entry.at);
         Some((entry.sequence, entry.event))
-    }
-
-    /// Moves time to `at`, which no planned event lies before.
-    pub(crate) fn skip_to(&mut self, at: Instant) {
-        self.now = self.now.max(at);
     }
 }
 
@@ -112,6 +102,7 @@ mod tests {
         time.plan_in(Duration::from_secs(2), 1);
         time.pop();
         time.plan(START, 2);
-        assert_eq!(time.next_at(), Some(time.now()));
+        time.pop();
+        assert_eq!(time.elapsed(), Duration::from_secs(2));
     }
 }

@@ -49,6 +49,11 @@ impl<'a> Trace<'a> {
         self.number(u64::from_le_bytes(last) ^ bytes.len() as u64);
     }
 
+    /// Whether somebody wants lines.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.out.is_some()
+    }
+
     /// Writes a line, if somebody wants them.
     pub(crate) fn line(&mut self, text: fmt::Arguments<'_>) {
         if let Some(out) = &mut self.out {

@@ -63,6 +63,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) world_now: Instant,
     pub(crate) now: Instant,
     pub(crate) message_max: usize,
+    /// Whether protocols may change now.
+    pub(crate) may_change: bool,
 }
 
 impl App {
@@ -110,7 +112,8 @@ impl App {
             0..800 => self.send_any(desk),
             800..960 => self.use_stream(desk),
             960..985 => self.give_back_any(desk),
-            985..995 => self.change_protocol(desk),
+            985..995 if desk.may_change => self.change_protocol(desk),
+            985..995 => Ok(()),
             _ => {
                 // A burst, to fill what can be filled.
                 for _ in 0..self.draw.below(60) {

@@ -1,8 +1,9 @@
 //! What has to hold of the whole network, and of a node as it can be seen from outside.
 
+use std::collections::BTreeSet;
+
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
-use headwater_core::time::Instant;
 
 use crate::app::PROTOCOLS;
 use crate::host::{Host, Violation, ensure};
@@ -90,15 +91,29 @@ fn check_pair(world: &World<'_>, one: usize, two: usize) -> Result<(), Violation
     Ok(())
 }
 
-/// Checks that no link in use was lost since.
-pub(crate) fn check_nothing_lost(world: &World<'_>, since: Instant) -> Result<(), Violation> {
+/// The links that are in use, by the nodes that they join.
+pub(crate) fn links_in_use(world: &World<'_>) -> BTreeSet<(usize, usize, (u32, u32))> {
+    let mut links = BTreeSet::new();
     for (node, place) in world.places.iter().enumerate() {
-        for peer in place.app.notices.connected() {
-            let other = world.people.index(peer).unwrap_or(node);
-            let lost = world.net.last_loss(node, other).filter(|at| *at > since);
-            ensure!(lost.is_none(), "a link of {node} and {other} was lost without a fault");
+        let Some(host) = place.host.as_deref() else { continue };
+        for peer in host.peers() {
+            let other = world.people.index(&peer).unwrap_or(node);
+            let way = host.way(&peer).map(|way| way.connections).unwrap_or_default();
+            let sockets = way.iter().filter_map(|(id, _)| host.sockets().get(id));
+            links.extend(sockets.map(|socket| (node, other, socket.link())));
         }
     }
+    links
+}
+
+/// Checks that every link that was in use is still.
+pub(crate) fn check_nothing_lost(
+    world: &World<'_>,
+    before: &BTreeSet<(usize, usize, (u32, u32))>,
+) -> Result<(), Violation> {
+    let now = links_in_use(world);
+    let lost = before.difference(&now).next();
+    ensure!(lost.is_none(), "a link in use was lost without a fault: {lost:?}");
     Ok(())
 }
 

@@ -117,12 +117,15 @@ impl Net {
     }
 
     /// Every link carries at least so many bytes a second, and none stands still.
-    pub(crate) fn clear_up(&mut self, now: Instant, bandwidth: u64) {
-        for link in self.slots.iter_mut().filter_map(|slot| slot.link.as_mut()) {
-            for pipe in &mut link.pipes {
-                pipe.bandwidth = pipe.bandwidth.max(bandwidth);
-                pipe.busy_until = pipe.busy_until.min(now);
-                pipe.stalled_until = pipe.stalled_until.min(now);
+    pub(crate) fn clear_up(&mut self, time: &mut Time, bandwidth: u64) {
+        let now = time.now();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let Some(link) = &mut slot.link else { continue };
+            for (side, pipe) in link.pipes.iter_mut().enumerate() {
+                pipe.clear_up(now, bandwidth);
+                let (link, generation, side) = (index as u32, slot.generation, side as u8);
+                let socket = Socket { link, generation, side };
+                time.plan(pipe.last_at, Event::Net(NetEvent::Arrive(socket)));
             }
         }
         for place in &mut self.places {
@@ -174,6 +177,21 @@ impl Net {
 }
 
 impl super::Pipe {
+    /// Nothing holds up what is on its way any longer.
+    fn clear_up(&mut self, now: Instant, bandwidth: u64) {
+        self.bandwidth = self.bandwidth.max(bandwidth);
+        self.stalled_until = self.stalled_until.min(now);
+        self.waiting = false;
+        let held = Duration::from_nanos(self.held as u64 * 1_000_000_000 / self.bandwidth);
+        let latest = now.after(held).after(Duration::from_millis(200));
+        self.busy_until = self.busy_until.min(latest);
+        self.last_at = self.last_at.min(latest);
+        for segment in &mut self.segments {
+            segment.at = segment.at.min(latest);
+        }
+        self.end_at = self.end_at.map(|at| at.min(latest));
+    }
+
     /// Keeps only a part of the last segment.
     fn cut_last(&mut self, percent: usize) {
         if let Some(last) = self.segments.back_mut() {

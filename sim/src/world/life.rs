@@ -7,7 +7,7 @@ use headwater_core::contract::Notification;
 use headwater_core::secure::Insecure;
 use headwater_core::seed::Seed;
 
-use super::World;
+use super::{Phase, World};
 use crate::app::payload::Head;
 use crate::app::{App, Desk, keeper};
 use crate::event::{Event, Task};
@@ -90,6 +90,7 @@ impl World<'_> {
             world_now: self.time.now(),
             now,
             message_max: self.scenario.config.message_max,
+            may_change: matches!(self.phase, Phase::Storm | Phase::Healing { .. }),
         };
         act(&mut place.app, &mut desk).map(Some)
     }
@@ -130,11 +131,28 @@ impl World<'_> {
             let at = place.world_time(next.at).max(now.after(Duration::from_nanos(1)));
             self.plan_run(node, task, at);
         }
+        self.trace_ways(node);
         self.check_node(node)?;
         if self.places[node].host.as_ref().is_some_and(|host| host.is_stopped()) {
             self.on_stopped(node)?;
         }
         Ok(())
+    }
+
+    /// Writes down how a node stands to its peers.
+    fn trace_ways(&mut self, node: usize) {
+        if !self.trace.is_wanted() {
+            return;
+        }
+        let Some(host) = &self.places[node].host else { return };
+        for peer in host.peers() {
+            for (id, load) in host.way(&peer).map(|way| way.connections).unwrap_or_default() {
+                let other = self.people.index(&peer);
+                if let (Some(load), Some(other)) = (load, other) {
+                    trace!(self.trace, "    {id} to n{other}: {load:?}");
+                }
+            }
+        }
     }
 
     /// Checks of one node after each of its steps.

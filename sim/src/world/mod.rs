@@ -9,7 +9,7 @@ mod faults;
 mod life;
 mod phases;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headwater_core::config::Config;
@@ -80,6 +80,8 @@ pub(crate) struct World<'w> {
     delays: Draw,
     parts: u8,
     woken: Vec<Task>,
+    /// The links that were in use when the network had healed.
+    links: BTreeSet<(usize, usize, (u32, u32))>,
 }
 
 impl<'w> World<'w> {
@@ -112,6 +114,7 @@ impl<'w> World<'w> {
             delays: Draw::new(seed, "delays", 0),
             parts: 0,
             woken: Vec::new(),
+            links: BTreeSet::new(),
             scenario,
         };
         for node in 0..nodes {

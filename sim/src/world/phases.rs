@@ -85,7 +85,10 @@ impl World<'_> {
         match self.phase {
             Phase::Storm => self.calm()?,
             Phase::Healing { since } => match whole::check_healed(self) {
-                Ok(()) => self.enter(Phase::Steady { since: now }),
+                Ok(()) => {
+                    self.links = whole::links_in_use(self);
+                    self.enter(Phase::Steady { since: now });
+                }
                 Err(Violation(why)) => {
                     let (waited, bound) = (now.since(since), heal_bound(self.config()));
                     ensure!(waited < bound, "not healed within {bound:?}: {why}");
@@ -93,7 +96,7 @@ impl World<'_> {
             },
             Phase::Steady { since } if now.since(since) >= STEADY => {
                 whole::check_healed(self)?;
-                whole::check_nothing_lost(self, since)?;
+                whole::check_nothing_lost(self, &self.links)?;
                 self.enter(Phase::Quiet { since: now });
                 for node in 0..self.places.len() {
                     self.with_app(node, |app, desk| {
@@ -139,7 +142,7 @@ impl World<'_> {
     fn calm(&mut self) -> Result<(), Violation> {
         let now = self.time.now();
         self.enter(Phase::Healing { since: now });
-        self.net.clear_up(now, BANDWIDTH);
+        self.net.clear_up(&mut self.time, BANDWIDTH);
         for node in 0..self.places.len() {
             self.places[node].frozen_until = now;
             let life = self.places[node].life;
