@@ -41,6 +41,13 @@ impl fmt::Display for ZeroLimit {
 
 impl core::error::Error for ZeroLimit {}
 
+/// The leases of one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    streams: u32,
+    connections: u32,
+}
+
 /// The ledger of leases: which connection of which peer may have how many receive streams.
 ///
 /// ```
@@ -59,8 +66,11 @@ impl core::error::Error for ZeroLimit {}
 #[derive(Debug)]
 pub struct ReceiveStreams {
     limit: u32,
-    /// The sum of the leases of a peer; never 0.
-    peers: BTreeMap<PeerId, u32>,
+    /// Connections that a peer may have, and what is kept for each one that it has not.
+    connections_max: u32,
+    reserve: u32,
+    /// The leases of a peer together; never 0.
+    peers: BTreeMap<PeerId, Sum>,
     /// Whose connection it is, and its lease; never 0.
     leases: BTreeMap<ConnectionId, (PeerId, u32)>,
 }
@@ -75,7 +85,16 @@ impl ReceiveStreams {
         if limit == 0 {
             return Err(ZeroLimit);
         }
-        Ok(Self { limit, peers: BTreeMap::new(), leases: BTreeMap::new() })
+        let (peers, leases) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { limit, connections_max: 1, reserve: 0, peers, leases })
+    }
+
+    /// Keeps `reserve` streams for each connection that a peer may have and has not, when
+    /// another of its connections asks for more: else the first one could leave nothing to the
+    /// next, whose streams would all be refused.
+    #[must_use]
+    pub const fn with_reserve(self, connections_max: u32, reserve: u32) -> Self {
+        Self { connections_max, reserve, ..self }
     }
 
     /// Adds up to `want` streams to the lease of a connection; gives what was granted, which is
@@ -88,12 +107,25 @@ impl ReceiveStreams {
         }
         let granted = want.min(self.left(&peer));
         if granted > 0 {
-            let (_, lease) = self.leases.entry(connection).or_insert((peer, 0));
+            let sum = self.peers.entry(peer).or_default();
+            let (_, lease) = self.leases.entry(connection).or_insert_with(|| {
+                sum.connections = sum.connections.saturating_add(1);
+                (peer, 0)
+            });
             *lease = lease.saturating_add(granted);
-            let sum = self.peers.entry(peer).or_insert(0);
-            *sum = sum.saturating_add(granted);
+            sum.streams = sum.streams.saturating_add(granted);
         }
         granted
+    }
+
+    /// As [`ReceiveStreams::grant`], for a connection that asks for more than it began with: what
+    /// is kept for others is not given.
+    pub fn extend(&mut self, peer: PeerId, connection: ConnectionId, want: u32) -> u32 {
+        let there = self.peers.get(&peer).map_or(0, |sum| sum.connections);
+        let there = there.saturating_add(u32::from(!self.leases.contains_key(&connection)));
+        let kept = self.connections_max.saturating_sub(there).saturating_mul(self.reserve);
+        let want = want.min(self.left(&peer).saturating_sub(kept));
+        self.grant(peer, connection, want)
     }
 
     /// Takes back part of a lease that a connection does not use; gives how much it had of that.
@@ -105,14 +137,14 @@ impl ReceiveStreams {
         if empty {
             self.leases.remove(&connection);
         }
-        self.subtract(peer, given);
+        self.subtract(peer, given, empty);
         given
     }
 
     /// Ends the lease of a connection, and gives how much it was.
     pub fn close_connection(&mut self, connection: ConnectionId) -> u32 {
         let Some((peer, lease)) = self.leases.remove(&connection) else { return 0 };
-        self.subtract(peer, lease);
+        self.subtract(peer, lease, true);
         lease
     }
 
@@ -139,7 +171,7 @@ impl ReceiveStreams {
     /// Streams leased to the peer's connections; 0 for an unknown one.
     #[must_use]
     pub fn count(&self, peer: &PeerId) -> u32 {
-        self.peers.get(peer).copied().unwrap_or(0)
+        self.peers.get(peer).map_or(0, |sum| sum.streams)
     }
 
     /// Streams that can still be granted to the peer's connections.
@@ -171,10 +203,11 @@ impl ReceiveStreams {
         self.leases.clear();
     }
 
-    fn subtract(&mut self, peer: PeerId, streams: u32) {
+    fn subtract(&mut self, peer: PeerId, streams: u32, gone: bool) {
         let Some(sum) = self.peers.get_mut(&peer) else { return };
-        *sum = sum.saturating_sub(streams);
-        if *sum == 0 {
+        sum.streams = sum.streams.saturating_sub(streams);
+        sum.connections = sum.connections.saturating_sub(u32::from(gone));
+        if sum.streams == 0 {
             self.peers.remove(&peer);
         }
     }
@@ -182,11 +215,12 @@ impl ReceiveStreams {
     /// Checks the invariants of the module by a recount. For tests.
     #[doc(hidden)]
     pub fn assert_invariants(&self) {
-        let mut recount: BTreeMap<PeerId, u32> = BTreeMap::new();
+        let mut recount: BTreeMap<PeerId, Sum> = BTreeMap::new();
         for (_, peer, lease) in self.leases() {
             assert!(lease > 0);
-            let sum = recount.entry(peer).or_insert(0);
-            *sum = sum.saturating_add(lease);
+            let sum = recount.entry(peer).or_default();
+            sum.streams = sum.streams.saturating_add(lease);
+            sum.connections = sum.connections.saturating_add(1);
         }
         assert_eq!(recount, self.peers);
     }

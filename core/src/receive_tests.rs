@@ -202,3 +202,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_connection_that_asks_for_more_leaves_something_to_those_that_may_come() {
+    let mut ledger = ReceiveStreams::new(40).unwrap().with_reserve(3, 12);
+    assert_eq!(ledger.grant(peer(0), connection(0), 13), 13);
+    assert_eq!(ledger.extend(peer(0), connection(0), 13), 3);
+    assert_eq!(ledger.extend(peer(0), connection(0), 13), 0);
+    assert_eq!(ledger.grant(peer(0), connection(1), 12), 12);
+    assert_eq!(ledger.extend(peer(0), connection(0), 13), 0);
+    assert_eq!(ledger.grant(peer(0), connection(2), 13), 12);
+    ledger.close_connection(connection(1));
+    assert_eq!(ledger.extend(peer(0), connection(2), 20), 0);
+    assert_eq!(ledger.grant(peer(0), connection(3), 12), 12);
+    ledger.assert_invariants();
+}

@@ -61,6 +61,9 @@ pub type Route = crate::pool::Route<()>;
 
 const LISTENERS_MAX: usize = 64;
 
+/// Receive streams that every connection of a peer can have; the configuration has room for them.
+const RECEIVE_STREAMS_LEAST: u32 = 12;
+
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
@@ -130,6 +133,7 @@ impl Node {
             let (key, actual) = ("receive_streams_max", 0);
             return Err(ConfigError { key, actual, min: 1, max: 256 });
         };
+        let connections = u32::try_from(config.connections_per_peer_max).unwrap_or(u32::MAX);
         Ok(Self {
             registry: Registry::new(config.protocols_max),
             routes: PoolManager::new(ManagerConfig {
@@ -137,7 +141,7 @@ impl Node {
                 streams_per_peer: config.send_streams_max,
                 ask_again: Duration::from_secs(5),
             }),
-            streams,
+            streams: streams.with_reserve(connections, RECEIVE_STREAMS_LEAST),
             supervisor: ConnectionSupervisor::new(
                 SupervisorConfig {
                     backoff: config.backoff,

@@ -187,7 +187,7 @@ impl Node {
                 self.expand(now);
             }
             if let Some(wanted) = report.streams_wanted {
-                let streams_granted = Some(self.streams.grant(peer, id, wanted));
+                let streams_granted = Some(self.streams.extend(peer, id, wanted));
                 self.links.order(id, ToConnection { streams_granted, ..Default::default() });
             }
         }

@@ -323,7 +323,9 @@ impl Net {
         let end = |node| End { node, owner: None, state: State::Open, broken: None };
         let bandwidth = self.draw.between(bandwidth.0, bandwidth.1);
         let buffer = self.draw.between(buffer.0, buffer.1) as usize;
-        let cut = if self.draw.chance(cut_percent) { self.draw.between(1, 4000) } else { 0 };
+        // One byte at a time costs a step each, so few links are as bad as that.
+        let least = if self.draw.one_in(200) { 1 } else { 100 };
+        let cut = if self.draw.chance(cut_percent) { self.draw.between(least, 4000) } else { 0 };
         Link {
             ends: [end(from), end(to)],
             pipes: [Pipe::new(now, buffer, bandwidth), Pipe::new(now, buffer, bandwidth)],
