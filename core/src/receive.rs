@@ -93,7 +93,7 @@ impl ReceiveStreams {
     /// another of its connections asks for more: else the first one could leave nothing to the
     /// next, whose streams would all be refused.
     #[must_use]
-    pub const fn with_reserve(self, connections_max: u32, reserve: u32) -> Self {
+    pub fn with_reserve(self, connections_max: u32, reserve: u32) -> Self {
         Self { connections_max, reserve, ..self }
     }
 
