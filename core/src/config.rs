@@ -1,5 +1,9 @@
 //! One validated configuration for everything that a node bounds, waits for or chooses.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+mod memory;
+
 use core::fmt;
 use core::time::Duration;
 
@@ -48,11 +52,14 @@ pub struct Config {
     pub elimination: Elimination,
     /// Connections of one peer. Default 1.
     pub connections_per_peer_max: usize,
-    /// Accepted links without a proven identity, and connections still heard out. Default 64.
+    /// Accepted links without a proven identity. Default 64.
     pub pending_max: usize,
     /// Of accepted ones among them, those from one source: an IPv4 address, or a 64-bit prefix of
     /// IPv6 addresses. This machine itself is exempt. Default 16.
     pub pending_per_source_max: usize,
+    /// Connections that have ended and are still heard out, or hold messages that the application
+    /// has not taken; of more than these the oldest are let go of. Default 64.
+    pub ending_max: usize,
     /// Dials that the application may have under way. Default 64.
     pub dials_max: usize,
     /// Peers that the application may require. Default 1024.
@@ -129,6 +136,14 @@ pub struct Config {
     /// Streams reset for what a peer did on them, before its connection is closed; one is
     /// forgiven every second. Default 32.
     pub offences_max: u32,
+
+    /// What the node may hold, in bytes, whatever its peers do. The other limits have to be such
+    /// that [`Config::memory_max`] is within it: [`Config::for_memory`] and
+    /// [`Config::fit_memory`] choose them so. Default none: the limits stand for themselves.
+    pub max_memory: Option<usize>,
+    /// Whether limits are accepted whose sum exceeds `max_memory`, for nodes whose peers are not
+    /// expected to use all of them at once. Default no.
+    pub overcommit: bool,
 }
 
 const KIB: usize = 1024;
@@ -140,53 +155,58 @@ pub(crate) const PACKAGE_OVERHEAD_MAX: usize = 10 + 10 + crate::id::PROTOCOL_ID_
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            message_max: 16 * MIB,
-            assembly_max: 32 * MIB,
-            compress: false,
-            protocols_max: 1024,
-            send_streams_initial: 10,
-            send_streams_max: 100,
-            receive_streams_max: 100,
-            peers_max: 20,
-            connections_per_peer_max: 1,
-            elimination: Elimination::LastIn,
-            pending_max: 64,
-            pending_per_source_max: 16,
-            dials_max: 64,
-            required_max: 1024,
-            required_dials_max: 128,
-            rules_max: 4096,
-            addresses_max: 4096,
-            outbox_max: 256 * KIB,
-            large_min: 8 * KIB,
-            output_max: 256 * KIB,
-            inbox_max: MIB,
-            slab: 64 * KIB,
-            slabs_max: 64,
-            window_inner_max: 4 << 20,
-            window_outer_max: 8 << 20,
-            window_growth_max: 16 << 20,
-            handshake_deadline: Duration::from_secs(10),
-            exchange_deadline: Duration::from_secs(10),
-            dial_deadline: Duration::from_secs(20),
-            send_deadline: Duration::from_secs(30),
-            backoff: BackoffConfig::default(),
-            stable_after: Duration::from_secs(10),
-            check_interval: Duration::from_secs(5),
-            probe_deadline: Duration::from_secs(5),
-            close_deadline: Duration::from_secs(5),
-            keep_alive: Duration::from_secs(10),
-            pong_deadline: Duration::from_secs(10),
-            push_deadline: Duration::from_secs(10),
-            progress_interval: Duration::from_secs(10),
-            progress_min: 4 * KIB,
-            offences_max: 32,
-        }
+        Self::DEFAULT
     }
 }
 
 impl Config {
+    const DEFAULT: Self = Self {
+        message_max: 16 * MIB,
+        assembly_max: 32 * MIB,
+        compress: false,
+        protocols_max: 1024,
+        send_streams_initial: 10,
+        send_streams_max: 100,
+        receive_streams_max: 100,
+        peers_max: 20,
+        connections_per_peer_max: 1,
+        elimination: Elimination::LastIn,
+        pending_max: 64,
+        pending_per_source_max: 16,
+        ending_max: 64,
+        dials_max: 64,
+        required_max: 1024,
+        required_dials_max: 128,
+        rules_max: 4096,
+        addresses_max: 4096,
+        outbox_max: 256 * KIB,
+        large_min: 8 * KIB,
+        output_max: 256 * KIB,
+        inbox_max: MIB,
+        slab: 64 * KIB,
+        slabs_max: 64,
+        window_inner_max: 4 << 20,
+        window_outer_max: 8 << 20,
+        window_growth_max: 16 << 20,
+        handshake_deadline: Duration::from_secs(10),
+        exchange_deadline: Duration::from_secs(10),
+        dial_deadline: Duration::from_secs(20),
+        send_deadline: Duration::from_secs(30),
+        backoff: BackoffConfig::DEFAULT,
+        stable_after: Duration::from_secs(10),
+        check_interval: Duration::from_secs(5),
+        probe_deadline: Duration::from_secs(5),
+        close_deadline: Duration::from_secs(5),
+        keep_alive: Duration::from_secs(10),
+        pong_deadline: Duration::from_secs(10),
+        push_deadline: Duration::from_secs(10),
+        progress_interval: Duration::from_secs(10),
+        progress_min: 4 * KIB,
+        offences_max: 32,
+        max_memory: None,
+        overcommit: false,
+    };
+
     /// The preset for joining large networks of original nodes: messages of up to 101 MiB, and
     /// windows as wide as theirs.
     #[must_use]
@@ -231,45 +251,8 @@ impl Config {
         in_range("backoff.ceiling", ceiling, first, 24 * 3600 * 1000)?;
         in_range("backoff.jitter", u64::from(self.backoff.jitter), 0, 100)?;
         let attempts = self.backoff.attempts_max.unwrap_or(u32::MAX);
-        in_range("backoff.attempts_max", u64::from(attempts), 1, u64::from(u32::MAX))
-    }
-
-    /// What one connection may make the node hold, in bytes: the sum of the bounds that a peer can
-    /// fill, with what growing buffers have to spare. Worked out roughly, and never below the
-    /// truth (P4); nothing of it is allocated before bytes come.
-    ///
-    /// ```
-    /// use headwater_core::config::Config;
-    ///
-    /// let mut config = Config::default();
-    /// let before = config.connection_memory_max();
-    /// config.receive_streams_max = 12;
-    /// assert!(config.connection_memory_max() < before);
-    /// ```
-    #[must_use]
-    pub fn connection_memory_max(&self) -> usize {
-        // Streams of three sessions, headers, and what else does not depend on the configuration.
-        const FIXED: usize = 2 * MIB;
-        let times = |bytes: usize, factor: usize| bytes.saturating_mul(factor);
-        let growth = usize::try_from(self.window_growth_max).unwrap_or(usize::MAX);
-        // Each stream's window, decoded or not; a buffer that grows has at most as much to spare.
-        let windows = times(self.receive_streams_max, crate::mux::INITIAL_WINDOW as usize);
-        let received = times(windows.saturating_add(growth), 2)
-            .saturating_add(times(self.assembly_max, 2))
-            .saturating_add(times(self.slabs_max, self.slab));
-        // Messages that wait with their descriptors, and buffers kept for the next ones; one
-        // message may exceed it, and be twice as large while it is unpacked.
-        let inbox = times(self.inbox_max, 8).saturating_add(times(self.message_max, 2));
-        // Accepted by the driver's side, by the connection, placed on streams, and handed over.
-        let outboxes = times(self.outbox_max.saturating_add(self.message_max), 4);
-        let output = self.output_max.saturating_add(2 * crate::mux::FRAME_MAX);
-        let lists = times(self.protocols_max, 4 * crate::id::PROTOCOL_ID_LEN_MAX);
-        received
-            .saturating_add(inbox)
-            .saturating_add(outboxes)
-            .saturating_add(output)
-            .saturating_add(lists)
-            .saturating_add(FIXED)
+        in_range("backoff.attempts_max", u64::from(attempts), 1, u64::from(u32::MAX))?;
+        self.validate_memory()
     }
 
     fn validate_sizes(&self) -> Result<(), ConfigError> {
@@ -308,6 +291,7 @@ impl Config {
         count("peers_max", self.peers_max, 1, 1_000_000)?;
         count("pending_max", self.pending_max, 1, 1_000_000)?;
         count("pending_per_source_max", self.pending_per_source_max, 1, 1_000_000)?;
+        count("ending_max", self.ending_max, 1, 1_000_000)?;
         count("dials_max", self.dials_max, 1, 1_000_000)?;
         count("required_max", self.required_max, 0, 65_536)?;
         count("required_dials_max", self.required_dials_max, 1, 65_536)?;
@@ -326,6 +310,10 @@ impl Config {
 
 fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn at_least(key: &'static str, actual: u64, min: u64) -> Result<(), ConfigError> {
+    in_range(key, actual, min, u64::MAX)
 }
 
 fn in_range(key: &'static str, actual: u64, min: u64, max: u64) -> Result<(), ConfigError> {
@@ -353,6 +341,9 @@ pub struct ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, actual, min, max } = self;
+        if *max == u64::MAX {
+            return write!(f, "{key} is {actual}, expected at least {min}");
+        }
         write!(f, "{key} is {actual}, expected {min} to {max}")
     }
 }

@@ -85,8 +85,14 @@ impl ReceiveStreams {
         if limit == 0 {
             return Err(ZeroLimit);
         }
-        let (peers, leases) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { limit, connections_max: 1, reserve: 0, peers, leases })
+        let connections_max = 1;
+        Ok(Self {
+            limit,
+            connections_max,
+            reserve: 0,
+            peers: BTreeMap::new(),
+            leases: BTreeMap::new(),
+        })
     }
 
     /// Keeps `reserve` streams for each connection that a peer may have and has not, when

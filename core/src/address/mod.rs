@@ -16,6 +16,8 @@ use core::str::FromStr;
 use crate::id::PeerId;
 
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod parse;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,14 @@
 //! The body of the endpoint fuzz target: a driver that keeps no contract, and peers that say
-//! whatever the input says.
+//! whatever the input says. The module below has that of two endpoints on a bad link.
 
-#![allow(clippy::arithmetic_side_effects, reason = "it is a test")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "it is a test"
+)]
+
+mod link;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,6 +16,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+
+pub use link::link;
 
 use super::{BorrowedId, Endpoint};
 use crate::address::Address;
@@ -66,6 +75,7 @@ impl<'a> Loose<'a> {
             outbox_max: 8 << 10,
             output_max: 16 << 10,
             pending_max: 3,
+            ending_max: 3,
             dials_max: 4,
             peers_max: 2,
             connections_per_peer_max: 2,
@@ -132,10 +142,7 @@ impl<'a> Loose<'a> {
             20 => self.receive(),
             21 => self.application(),
             22 => self.poll(),
-            _ => {
-                let remote = PeerId::from_bytes(REMOTE);
-                let _ = remote.map(|peer| self.endpoint.disconnect(self.now, peer));
-            }
+            _ => self.shared(),
         }
     }
 
@@ -330,6 +337,54 @@ impl<'a> Loose<'a> {
             let _ = self.endpoint.send_borrowed(self.now, stream, &a, payload);
         } else {
             self.endpoint.give_back(self.now, stream);
+        }
+    }
+
+    /// What an adapter does whose application is on other threads, with anybody's queues.
+    fn shared(&mut self) {
+        let choice = self.byte();
+        let (one, two) = (self.pick(), self.pick());
+        let (Ok(peer), Ok(a)) = (PeerId::from_bytes(REMOTE), ProtocolId::new("/a")) else { return };
+        match choice % 8 {
+            0 => drop(self.endpoint.disconnect(self.now, peer)),
+            1 => {
+                let payload = Bytes::from(vec![9; self.number() >> 4]);
+                let _ = self.endpoint.enqueue(&peer, &a, payload);
+            }
+            2 => self.endpoint.flush(self.now),
+            3 => {
+                self.endpoint.watch_routes();
+                while self.endpoint.poll_route().is_some() {}
+            }
+            4 | 5 => {
+                let Some(mut outbox) = self.endpoint.outbox(one) else { return };
+                let _ = outbox.push(&a, Bytes::from(vec![10; self.number() >> 4]));
+                if choice % 8 == 4 {
+                    self.endpoint.handle_messages(self.now, two, &mut outbox);
+                } else {
+                    self.endpoint.handle_last_messages(self.now, two, peer, &mut outbox);
+                }
+            }
+            6 => {
+                let at = usize::from(self.byte()) % self.borrowed.len().max(1);
+                let Some(stream) = self.borrowed.get(at).copied() else { return };
+                let Some(mut outbox) = self.endpoint.lane_outbox(stream) else { return };
+                let _ = outbox.push(&a, Bytes::from(vec![11; self.number() >> 4]));
+                if choice & 8 == 0 {
+                    self.endpoint.handle_lane_messages(self.now, stream, &mut outbox);
+                } else {
+                    let now = self.now;
+                    self.endpoint.handle_last_lane_messages(now, stream, peer, &mut outbox);
+                }
+            }
+            _ => {
+                let mut batch = Batch::default();
+                let filled = self.endpoint.poll_filled().unwrap_or(one);
+                self.endpoint.take_messages_of(self.now, filled, &mut batch);
+                batch.discard();
+                let to = if choice & 8 == 0 { filled } else { two };
+                self.endpoint.handle_consumed(self.now, to, batch.consumed());
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 //! each ready list at most once. E3 the earliest timer is never later than the deadline of any
 //! machine; it may be earlier, because deadlines that move later are not chased.
 //!
-//! Bounds: as many connections as Node has links, and the latest `pending_max` of those that have
+//! Bounds: as many connections as Node has links, and the latest `ending_max` of those that have
 //! ended, until the other side has closed too and the application has taken the last messages,
 //! for at most `close_deadline`; per connection one outbox besides its own, and one for each
 //! borrowed stream.
@@ -115,7 +115,7 @@ impl<F: ChannelFactory> Endpoint<F> {
     pub fn new(config: Config, seed: Seed, factory: F, now: Instant) -> Result<Self, ConfigError> {
         let mut clock = Clamp::default();
         clock.advance(now);
-        let ending_max = config.pending_max;
+        let ending_max = config.ending_max;
         Ok(Self {
             node: Node::new(config, seed, factory.local(), now)?,
             factory,

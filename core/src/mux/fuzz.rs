@@ -1,4 +1,4 @@
-//! The fuzz bodies: two sessions against a model, and one session against any frames.
+//! The fuzz bodies: headers; two sessions against a model, and one session against any frames.
 
 #![allow(
     clippy::panic,
@@ -9,7 +9,10 @@
 )]
 
 mod cuts;
+mod header;
 mod pair;
+
+pub use header::header;
 
 /// Reads `data` as a list of operations and checks that nothing panics and all invariants hold.
 ///
@@ -55,6 +58,7 @@ mod tests {
             let len = rng.below(1500);
             let data: Vec<u8> = (0..len).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
             super::run(&data);
+            super::header(&data);
         }
     }
 

@@ -37,16 +37,20 @@ pub struct BackoffConfig {
     pub attempts_max: Option<u32>,
 }
 
+impl BackoffConfig {
+    pub(crate) const DEFAULT: Self = Self {
+        kind: BackoffKind::Fibonacci,
+        first: Duration::from_secs(1),
+        ceiling: Duration::from_secs(60),
+        jitter: 10,
+        attempts_max: None,
+    };
+}
+
 impl Default for BackoffConfig {
     /// Fibonacci from 1 s to 60 s, give or take 10 %, for ever.
     fn default() -> Self {
-        Self {
-            kind: BackoffKind::Fibonacci,
-            first: Duration::from_secs(1),
-            ceiling: Duration::from_secs(60),
-            jitter: 10,
-            attempts_max: None,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -1,4 +1,4 @@
-//! The body of the framing fuzz target: a checker that panics when a promise is broken.
+//! The bodies of this room's fuzz targets: checkers that panic when a promise is broken.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -7,13 +7,15 @@
     reason = "it is a test"
 )]
 
+mod decoders;
+
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use super::{
-    AssemblyBuffers, DecodeLimits, Decoder, Item, PackageError, Walk, encode_package, gzip,
-};
+pub use decoders::{exchanger, gzip, varint};
+
+use super::{AssemblyBuffers, DecodeLimits, Decoder, Item, PackageError, Walk, encode_package};
 
 /// Buffers with the capacity that the owner of a decoder might have chosen.
 struct Lent {
@@ -89,8 +91,8 @@ pub fn framing(data: &[u8]) {
     }
     for package in found.packages {
         if package.compressed {
-            let _ =
-                gzip::decompress(&package.payload, 1 << 12).map(|p| assert!(p.len() <= 1 << 12));
+            let _ = super::gzip::decompress(&package.payload, 1 << 12)
+                .map(|p| assert!(p.len() <= 1 << 12));
         }
     }
 }

@@ -5,7 +5,7 @@
 //! them, so they may wait for it.
 //!
 //! Bounds: a round takes [`CALLS_MAX`] calls; what is kept is one entry for each listener, dial
-//! and link of the machine, and for `pending_max` connections that have ended.
+//! and link of the machine, and for `ending_max` connections that have ended.
 
 mod answers;
 mod outcome;
@@ -60,7 +60,7 @@ pub(crate) struct Control<F> {
     kinds: BTreeMap<Id, (Kind, AbortHandle)>,
     links: BTreeMap<ConnectionId, Arc<Link>>,
     /// Connections that have ended and whose tasks wait for the peer's end or for the
-    /// application, the oldest first; at most `pending_max`.
+    /// application, the oldest first; at most `ending_max`.
     ending: VecDeque<Arc<Link>>,
     listeners: BTreeMap<ListenerId, (AbortHandle, Arc<Gate>)>,
     dials: BTreeMap<ConnectionId, AbortHandle>,
@@ -169,7 +169,7 @@ where
     /// what it received, as long as there are not too many of that kind.
     fn see_off(&mut self, link: Arc<Link>) {
         self.ending.push_back(link);
-        while self.ending.len() > self.core.config().pending_max {
+        while self.ending.len() > self.core.config().ending_max {
             if let Some(oldest) = self.ending.pop_front() {
                 oldest.wake.set(HURRY);
             }
