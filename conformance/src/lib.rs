@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+pub mod hostile;
 mod link;
 mod pair;
 pub mod scenarios;
@@ -59,6 +60,17 @@ macro_rules! suite {
             use super::*;
 
             $crate::suite! { @tests $first, $second;
+                attacks {
+                    packages_beyond_a_limit_reset_their_stream_alone
+                    d02_messages_that_never_end_are_reset
+                    floods_end_their_connection_alone
+                    violations_end_their_connection_alone
+                    d108_frames_for_closed_and_unknown_streams_change_nothing
+                    exchanges_that_are_not_what_they_claim_are_refused
+                    d21_half_and_slow_handshakes_end_at_their_deadline
+                    d21_a_flood_of_handshakes_keeps_no_good_peer_out
+                    d33_what_a_peer_never_takes_is_told_of
+                }
                 calls {
                     d19_a_receiver_that_panics_leaves_the_node_alone
                     d40_calls_may_be_made_while_notifications_are_read

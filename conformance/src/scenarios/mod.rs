@@ -1,6 +1,7 @@
 //! The scenarios. Each is generic over two adapters and panics if something is not as it should
 //! be; [`suite!`](crate::suite) makes tests of them.
 
+pub mod attacks;
 pub mod calls;
 pub mod crowd;
 pub mod dial;
