@@ -25,13 +25,18 @@ pub enum KeyError {
         /// The type.
         found: String,
     },
-    /// A key on another curve than P-256.
+    /// A key on another curve than P-256, P-384 and P-521.
     Curve {
         /// The curve.
         found: String,
     },
     /// An EC key that does not say its curve.
     CurveMissing,
+    /// An RSA key of fewer than 2048 or more than 8192 bits.
+    RsaSize {
+        /// Its size in bits.
+        bits: usize,
+    },
     /// Something is not well formed.
     Malformed {
         /// What it is.
@@ -45,7 +50,9 @@ pub enum KeyError {
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const EXPECTED: &str = "expected a P-256 key as PRIVATE KEY or EC PRIVATE KEY";
+        const EXPECTED: &str = "expected a P-256, P-384, P-521 or RSA key as PRIVATE KEY, \
+                                EC PRIVATE KEY or RSA PRIVATE KEY";
+        const CURVES: &str = "expected P-256, P-384 or P-521";
         match self {
             Self::NoPem => write!(f, "found no PEM, {EXPECTED}"),
             Self::NoKey => write!(f, "found no private key, {EXPECTED}"),
@@ -53,8 +60,11 @@ impl fmt::Display for KeyError {
             Self::Label { found } => write!(f, "found {found:?}, {EXPECTED}"),
             Self::Encrypted => write!(f, "the private key is encrypted, expected a plain one"),
             Self::Unsupported { found } => write!(f, "found a private key of {found}, {EXPECTED}"),
-            Self::Curve { found } => write!(f, "found an EC key on {found}, expected P-256"),
-            Self::CurveMissing => write!(f, "the EC key does not say its curve, expected P-256"),
+            Self::Curve { found } => write!(f, "found an EC key on {found}, {CURVES}"),
+            Self::CurveMissing => write!(f, "the EC key does not say its curve, {CURVES}"),
+            Self::RsaSize { bits } => {
+                write!(f, "found an RSA key of {bits} bits, expected 2048 to 8192")
+            }
             Self::Malformed { what } => write!(f, "malformed {what}"),
             Self::Randomness => write!(f, "the operating system gives no randomness"),
             Self::Encode => write!(f, "the key cannot be encoded"),
@@ -63,6 +73,47 @@ impl fmt::Display for KeyError {
 }
 
 impl std::error::Error for KeyError {}
+
+/// Why a public key has no peer id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublicKeyError {
+    /// A key of a type that the protocol has no peer ids for.
+    Unsupported {
+        /// The type.
+        found: String,
+    },
+    /// An EC key on a curve that the protocol has no peer ids for.
+    Curve {
+        /// The curve.
+        found: String,
+    },
+    /// An RSA key of fewer than 2048 or more than 8192 bits.
+    RsaSize {
+        /// Its size in bits.
+        bits: usize,
+    },
+    /// It is not well formed, or not in the one form that peer ids are made from.
+    Malformed {
+        /// What is.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for PublicKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsupported { found } => write!(f, "there are no peer ids of {found} keys"),
+            Self::Curve { found } => write!(f, "there are no peer ids of EC keys on {found}"),
+            Self::RsaSize { bits } => {
+                write!(f, "an RSA key has 2048 to 8192 bits, this one has {bits}")
+            }
+            Self::Malformed { what } => write!(f, "malformed {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PublicKeyError {}
 
 /// Why a key file was not read or written.
 #[derive(Debug)]

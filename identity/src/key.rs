@@ -2,42 +2,29 @@
 
 use std::fmt;
 
-use headwater_core::id::{KeyKind, PeerId};
-use p256::SecretKey;
-use p256::elliptic_curve::ALGORITHM_OID;
-use p256::pkcs8::der::Decode;
+use headwater_core::id::PeerId;
+use p256::elliptic_curve::sec1::{FromEncodedPoint, ModulusSize, ToEncodedPoint};
+use p256::elliptic_curve::{AffinePoint, CurveArithmetic, FieldBytesSize, SecretKey};
 use p256::pkcs8::der::asn1::AnyRef;
+use p256::pkcs8::der::{Decode, Encode};
 use p256::pkcs8::{
-    AssociatedOid, EncodePrivateKey, EncodePublicKey, LineEnding, ObjectIdentifier, PrivateKeyInfo,
+    AlgorithmIdentifierRef, AssociatedOid, EncodePrivateKey, EncodePublicKey, ObjectIdentifier,
+    PrivateKeyInfo, SubjectPublicKeyInfoRef,
 };
+use pkcs1::{RsaPrivateKey, RsaPublicKey};
 use sec1::{EcParameters, EcPrivateKey};
 use zeroize::Zeroizing;
 
 use crate::error::KeyError;
 use crate::pem::{self, Block, Label};
-
-/// The type of a node's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum KeyType {
-    /// ECDSA over P-256.
-    P256,
-}
-
-impl fmt::Display for KeyType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::P256 => "P-256",
-        })
-    }
-}
+use crate::public::{self, KeyType, PublicKey};
 
 /// A node's private key, and the peer id that follows from it.
 ///
 /// ```
 /// use headwater_identity::{KeyType, NodeKey};
 ///
-/// // A key that was made for examples and is good for nothing else.///
+/// // A key that was made for examples and is good for nothing else.
 /// let pem = "-----BEGIN EC PRIVATE KEY-----
 /// MHcCAQEEINLHVSsc2dbMX/P5jAvXXdUHohyonu2pNioM682F643doAoGCCqGSM49
 /// AwEHoUQDQgAEOP7Jfuz2KmU7KCOWFcMUOD3JV31nIWU59gDZk++6aYfhshM3UMUV
@@ -50,16 +37,9 @@ impl fmt::Display for KeyType {
 /// ```
 #[derive(Clone)]
 pub struct NodeKey {
-    secret: Secret,
-    /// The public key, as SPKI DER.
-    spki: Box<[u8]>,
-    peer_id: PeerId,
-}
-
-/// It wipes itself when dropped.
-#[derive(Clone)]
-enum Secret {
-    P256(SecretKey),
+    /// The private key, as PKCS#8 DER.
+    pkcs8: Zeroizing<Vec<u8>>,
+    public: PublicKey,
 }
 
 impl NodeKey {
@@ -73,8 +53,8 @@ impl NodeKey {
         loop {
             getrandom::fill(&mut *bytes).map_err(|_| KeyError::Randomness)?;
             // One in 2^32 is beyond the order of the curve.
-            if let Ok(secret) = SecretKey::from_slice(&*bytes) {
-                return Self::new(secret);
+            if let Ok(secret) = p256::SecretKey::from_slice(&*bytes) {
+                return Self::from_secret(&secret);
             }
         }
     }
@@ -85,7 +65,7 @@ impl NodeKey {
     ///
     /// # Errors
     ///
-    /// What was found instead of one plain P-256 key; see [`KeyError`].
+    /// What was found instead of one plain key of a usable type; see [`KeyError`].
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let mut key = None;
         let mut parameters = None;
@@ -101,10 +81,11 @@ impl NodeKey {
         let key = key.ok_or(KeyError::NoKey)?;
         let curve = parameters.map(|block| curve_of(&block)).transpose()?;
         if let Some(curve) = curve {
-            expect_p256(curve)?;
+            expect_usable(curve)?;
         }
         match key.label() {
-            Label::Sec1 => Self::from_sec1(&key.decode()?, curve),
+            Label::Sec1 => Self::from_sec1_of(&key.decode()?, curve),
+            Label::Pkcs1 => Self::from_pkcs1_der(&key.decode()?),
             _ => Self::from_pkcs8_der(&key.decode()?),
         }
     }
@@ -113,42 +94,94 @@ impl NodeKey {
     ///
     /// # Errors
     ///
-    /// What was found instead of a P-256 key; see [`KeyError`].
+    /// What was found instead of a key of a usable type; see [`KeyError`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
         let malformed = |_| KeyError::Malformed { what: "PKCS#8 key" };
         let info = PrivateKeyInfo::from_der(der).map_err(malformed)?;
-        if info.algorithm.oid != ALGORITHM_OID {
-            return Err(KeyError::Unsupported { found: algorithm_name(info.algorithm.oid) });
+        if info.algorithm.oid == pkcs1::ALGORITHM_OID {
+            return Self::from_pkcs1_der(info.private_key);
         }
-        let curve = info.algorithm.parameters.ok_or(KeyError::CurveMissing)?;
-        expect_p256(named_curve(curve)?)?;
+        if info.algorithm.oid != p256::elliptic_curve::ALGORITHM_OID {
+            return Err(KeyError::Unsupported { found: public::algorithm(info.algorithm.oid) });
+        }
+        let curve = named_curve(info.algorithm.parameters.ok_or(KeyError::CurveMissing)?)?;
+        expect_usable(curve)?;
         let inner = EcPrivateKey::from_der(info.private_key)
             .map_err(|_| KeyError::Malformed { what: "EC key inside PKCS#8" })?;
-        Self::from_ec(inner)
+        Self::from_ec(inner, Some(curve))
     }
 
-    fn from_sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<Self, KeyError> {
+    /// Reads an RSA private key in PKCS#1 DER. That its numbers belong together is checked where
+    /// the key is first used.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Malformed`] if it is not such a key, [`KeyError::RsaSize`] if it is one and
+    /// too small or too large.
+    pub fn from_pkcs1_der(der: &[u8]) -> Result<Self, KeyError> {
+        let malformed = |_| KeyError::Malformed { what: "PKCS#1 key" };
+        let key = RsaPrivateKey::from_der(der).map_err(malformed)?;
+        let public = RsaPublicKey { modulus: key.modulus, public_exponent: key.public_exponent };
+        let public = public.to_der().map_err(|_| KeyError::Encode)?;
+        let subject_public_key = p256::pkcs8::der::asn1::BitStringRef::from_bytes(&public)
+            .map_err(|_| KeyError::Encode)?;
+        let algorithm =
+            AlgorithmIdentifierRef { oid: pkcs1::ALGORITHM_OID, parameters: Some(AnyRef::NULL) };
+        let spki = SubjectPublicKeyInfoRef { algorithm, subject_public_key };
+        let spki = spki.to_der().map_err(|_| KeyError::Encode)?;
+        let document = PrivateKeyInfo::new(algorithm, der).to_der();
+        let pkcs8 = Zeroizing::new(document.map_err(|_| KeyError::Encode)?);
+        Self::new(pkcs8, &spki, "PKCS#1 key")
+    }
+
+    /// Reads an EC private key in SEC1 DER that says its curve.
+    ///
+    /// # Errors
+    ///
+    /// What was found instead of a key on a usable curve; see [`KeyError`].
+    pub fn from_sec1_der(der: &[u8]) -> Result<Self, KeyError> {
+        Self::from_sec1_of(der, None)
+    }
+
+    fn from_sec1_of(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<Self, KeyError> {
         let key =
             EcPrivateKey::from_der(der).map_err(|_| KeyError::Malformed { what: "SEC1 key" })?;
-        if key.parameters.is_none() && curve.is_none() {
-            return Err(KeyError::CurveMissing);
-        }
-        Self::from_ec(key)
+        Self::from_ec(key, curve)
     }
 
-    fn from_ec(key: EcPrivateKey<'_>) -> Result<Self, KeyError> {
-        if let Some(EcParameters::NamedCurve(curve)) = key.parameters {
-            expect_p256(curve)?;
+    /// `outer` is the curve that the key's surroundings name.
+    fn from_ec(key: EcPrivateKey<'_>, outer: Option<ObjectIdentifier>) -> Result<Self, KeyError> {
+        let inner = key.parameters.map(|EcParameters::NamedCurve(curve)| curve);
+        let curve = inner.or(outer).ok_or(KeyError::CurveMissing)?;
+        let key_type = expect_usable(curve)?;
+        if outer.is_some_and(|outer| outer != curve) {
+            return Err(KeyError::Malformed { what: "EC key: two curves are named" });
         }
-        let what = "P-256 key: out of range, or not that of its public key";
-        Self::new(SecretKey::try_from(key).map_err(|_| KeyError::Malformed { what })?)
+        match key_type {
+            KeyType::P384 => from_curve::<p384::NistP384>(key),
+            KeyType::P521 => from_curve::<p521::NistP521>(key),
+            _ => from_curve::<p256::NistP256>(key),
+        }
     }
 
-    fn new(secret: SecretKey) -> Result<Self, KeyError> {
+    fn from_secret<C>(secret: &SecretKey<C>) -> Result<Self, KeyError>
+    where
+        C: CurveArithmetic + AssociatedOid,
+        AffinePoint<C>: FromEncodedPoint<C> + ToEncodedPoint<C>,
+        FieldBytesSize<C>: ModulusSize,
+    {
+        let document = secret.to_pkcs8_der().map_err(|_| KeyError::Encode)?;
         let spki = secret.public_key().to_public_key_der().map_err(|_| KeyError::Encode)?;
-        let spki: Box<[u8]> = spki.as_bytes().into();
-        let peer_id = PeerId::from_public_key(KeyKind::Ecdsa, &spki);
-        Ok(Self { secret: Secret::P256(secret), spki, peer_id })
+        Self::new(Zeroizing::new(document.as_bytes().to_vec()), spki.as_bytes(), "EC key")
+    }
+
+    fn new(pkcs8: Zeroizing<Vec<u8>>, spki: &[u8], what: &'static str) -> Result<Self, KeyError> {
+        use crate::error::PublicKeyError;
+        let public = PublicKey::from_spki_der(spki).map_err(|error| match error {
+            PublicKeyError::RsaSize { bits } => KeyError::RsaSize { bits },
+            _ => KeyError::Malformed { what },
+        })?;
+        Ok(Self { pkcs8, public })
     }
 
     /// The key as PEM, in PKCS#8; wiped from memory when dropped.
@@ -157,51 +190,56 @@ impl NodeKey {
     ///
     /// [`KeyError::Encode`] if the encoder refuses, for which there is no known cause.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
-        match &self.secret {
-            Secret::P256(key) => key.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Encode),
-        }
+        pem::encode("PRIVATE KEY", &self.pkcs8)
     }
 
     /// The key as PKCS#8 DER, as libraries for TLS take it; wiped from memory when dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::Encode`] if the encoder refuses, for which there is no known cause.
-    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        match &self.secret {
-            Secret::P256(key) => {
-                let document = key.to_pkcs8_der().map_err(|_| KeyError::Encode)?;
-                Ok(Zeroizing::new(document.as_bytes().to_vec()))
-            }
-        }
+    #[must_use]
+    pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
+        self.pkcs8.clone()
     }
 
-    /// The type of the key.
+    /// The type of the key; one that is usable.
     #[must_use]
     pub const fn key_type(&self) -> KeyType {
-        match self.secret {
-            Secret::P256(_) => KeyType::P256,
-        }
+        self.public.key_type()
     }
 
     /// Who a node with this key is.
     #[must_use]
     pub const fn peer_id(&self) -> PeerId {
-        self.peer_id
+        self.public.peer_id()
+    }
+
+    /// The public key.
+    #[must_use]
+    pub const fn public_key(&self) -> &PublicKey {
+        &self.public
     }
 
     /// The public key as SubjectPublicKeyInfo DER.
     #[must_use]
     pub const fn public_key_spki(&self) -> &[u8] {
-        &self.spki
+        self.public.spki_der()
     }
 }
 
 impl fmt::Debug for NodeKey {
     /// The peer id; never the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("NodeKey").field(&self.peer_id).finish()
+        f.debug_tuple("NodeKey").field(&self.peer_id()).finish()
     }
+}
+
+fn from_curve<C>(key: EcPrivateKey<'_>) -> Result<NodeKey, KeyError>
+where
+    C: CurveArithmetic + AssociatedOid,
+    AffinePoint<C>: FromEncodedPoint<C> + ToEncodedPoint<C>,
+    FieldBytesSize<C>: ModulusSize,
+{
+    let what = "EC key: out of range, or not that of its public key";
+    let secret = SecretKey::<C>::try_from(key).map_err(|_| KeyError::Malformed { what })?;
+    NodeKey::from_secret(&secret)
 }
 
 /// The curve that an `EC PARAMETERS` block names.
@@ -215,30 +253,9 @@ fn named_curve(parameters: AnyRef<'_>) -> Result<ObjectIdentifier, KeyError> {
     parameters.decode_as::<ObjectIdentifier>().map_err(explicit)
 }
 
-fn expect_p256(curve: ObjectIdentifier) -> Result<(), KeyError> {
-    if curve == p256::NistP256::OID {
-        return Ok(());
-    }
-    let found = match curve.to_string().as_str() {
-        "1.3.132.0.34" => "P-384".into(),
-        "1.3.132.0.35" => "P-521".into(),
-        "1.3.132.0.33" => "P-224".into(),
-        "1.3.132.0.10" => "secp256k1".into(),
-        "1.2.156.10197.1.301" => "SM2".into(),
-        other => format!("curve {other}"),
-    };
-    Err(KeyError::Curve { found })
-}
-
-fn algorithm_name(algorithm: ObjectIdentifier) -> String {
-    match algorithm.to_string().as_str() {
-        "1.2.840.113549.1.1.1" => "RSA".into(),
-        "1.2.840.113549.1.1.10" => "RSA-PSS".into(),
-        "1.2.840.10040.4.1" => "DSA".into(),
-        "1.3.101.110" => "X25519".into(),
-        "1.3.101.111" => "X448".into(),
-        "1.3.101.112" => "Ed25519".into(),
-        "1.3.101.113" => "Ed448".into(),
-        other => format!("algorithm {other}"),
+fn expect_usable(curve: ObjectIdentifier) -> Result<KeyType, KeyError> {
+    match public::curve_key_type(curve) {
+        Some(key_type) if key_type.is_usable() => Ok(key_type),
+        _ => Err(KeyError::Curve { found: public::curve(curve) }),
     }
 }

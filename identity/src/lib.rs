@@ -7,8 +7,11 @@
 //! | --- | --- |
 //! | `PRIVATE KEY` | PKCS#8 |
 //! | `EC PRIVATE KEY` | SEC1, also behind an `EC PARAMETERS` block |
+//! | `RSA PRIVATE KEY` | PKCS#1 |
 //!
-//! Writing gives PKCS#8. Keys are of P-256; [`KeyType`] is where further types will appear.
+//! Writing gives PKCS#8. Keys are of P-256, P-384, P-521, or RSA of 2048 to 8192 bits.
+//! [`PublicKey`] gives the id of those, and of secp256k1 and SM2 keys, which are only recognised:
+//! no node can have one here. The protocol has no ids of Ed25519 keys.
 //!
 //! Secrets are wiped from memory when they are dropped, as far as this crate holds them, and no
 //! `Debug` text shows them.
@@ -28,7 +31,9 @@ mod error;
 mod file;
 mod key;
 mod pem;
+mod public;
 
-pub use error::{KeyError, KeyFileError, KeyFileErrorKind};
+pub use error::{KeyError, KeyFileError, KeyFileErrorKind, PublicKeyError};
 pub use headwater_core::id::PeerId;
-pub use key::{KeyType, NodeKey};
+pub use key::NodeKey;
+pub use public::{KeyType, PublicKey};

@@ -19,6 +19,8 @@ pub(crate) enum Label {
     Pkcs8,
     /// `EC PRIVATE KEY`: SEC1.
     Sec1,
+    /// `RSA PRIVATE KEY`: PKCS#1.
+    Pkcs1,
     /// `EC PARAMETERS`, which may stand before a SEC1 key.
     EcParameters,
     /// `ENCRYPTED PRIVATE KEY`.
@@ -36,7 +38,7 @@ impl Label {
             "EC PRIVATE KEY" => Self::Sec1,
             "EC PARAMETERS" => Self::EcParameters,
             "ENCRYPTED PRIVATE KEY" => Self::Encrypted,
-            "RSA PRIVATE KEY" => Self::Unsupported("RSA"),
+            "RSA PRIVATE KEY" => Self::Pkcs1,
             "DSA PRIVATE KEY" => Self::Unsupported("DSA"),
             "SM2 PRIVATE KEY" => Self::Unsupported("SM2"),
             "OPENSSH PRIVATE KEY" => Self::Unsupported("OpenSSH"),
@@ -45,7 +47,10 @@ impl Label {
     }
 
     pub(crate) const fn is_private_key(&self) -> bool {
-        matches!(self, Self::Pkcs8 | Self::Sec1 | Self::Encrypted | Self::Unsupported(_))
+        matches!(
+            self,
+            Self::Pkcs8 | Self::Sec1 | Self::Pkcs1 | Self::Encrypted | Self::Unsupported(_)
+        )
     }
 }
 
@@ -67,8 +72,8 @@ impl Block {
     pub(crate) fn private_key(self) -> Result<Self, KeyError> {
         match &self.label {
             Label::Encrypted => Err(KeyError::Encrypted),
-            Label::Pkcs8 | Label::Sec1 if self.encrypted => Err(KeyError::Encrypted),
-            Label::Pkcs8 | Label::Sec1 => Ok(self),
+            Label::Pkcs8 | Label::Sec1 | Label::Pkcs1 if self.encrypted => Err(KeyError::Encrypted),
+            Label::Pkcs8 | Label::Sec1 | Label::Pkcs1 => Ok(self),
             Label::Unsupported(found) => Err(KeyError::Unsupported { found: (*found).into() }),
             Label::EcParameters => Err(KeyError::Label { found: "EC PARAMETERS".into() }),
             Label::Other(found) => Err(KeyError::Label { found: found.clone() }),
@@ -128,4 +133,10 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, KeyError> {
 
 fn boundary<'a>(line: &'a str, start: &str) -> Option<&'a str> {
     line.strip_prefix(start)?.strip_suffix(DASHES)
+}
+
+/// A PEM text of one block.
+pub(crate) fn encode(label: &str, der: &[u8]) -> Result<Zeroizing<String>, KeyError> {
+    let text = pem::encode_string(label, pem::LineEnding::LF, der);
+    text.map(Zeroizing::new).map_err(|_| KeyError::Encode)
 }

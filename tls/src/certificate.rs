@@ -1,0 +1,106 @@
+//! Certificates: making this node's own, and taking the key out of another's.
+//!
+//! Of a certificate that only carries a key, only the way to the key is read; the rest may be
+//! anything. Invariant: no bytes make any function here panic.
+
+use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
+use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
+use headwater_identity::{KeyType, NodeKey, PublicKey};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+
+use crate::error::Refusal;
+
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+
+const VERSION: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber::N0 };
+const EXTENSIONS: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber::N3 };
+
+/// A certificate over the node's own key, signed with it: no names, no extensions, and valid for
+/// as long as certificates can be (spec 1.5, mode B).
+pub(crate) fn self_signed(key: &NodeKey) -> Result<CertificateDer<'static>, rcgen::Error> {
+    let algorithm = match key.key_type() {
+        KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        KeyType::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
+        KeyType::Rsa { .. } => &rcgen::PKCS_RSA_SHA256,
+        _ => return Err(rcgen::Error::UnsupportedSignatureAlgorithm),
+    };
+    let pkcs8 = key.to_pkcs8_der();
+    let der = PrivatePkcs8KeyDer::from(pkcs8.as_slice());
+    let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+    Ok(params.self_signed(&pair)?.into())
+}
+
+/// The key that a certificate is for.
+pub(crate) fn public_key(certificate: &[u8]) -> Result<PublicKey, Refusal> {
+    let (spki, _) = walk(certificate).map_err(|_| Refusal::Malformed)?;
+    let key = PublicKey::from_spki_der(spki).map_err(Refusal::Key)?;
+    if key.key_type().is_usable() {
+        Ok(key)
+    } else {
+        Err(Refusal::KeyType { key_type: key.key_type(), claimed: key.peer_id() })
+    }
+}
+
+/// Whether a certificate says that it is an authority's.
+pub(crate) fn is_authority(certificate: &[u8]) -> Result<bool, Refusal> {
+    let (_, extensions) = walk(certificate).map_err(|_| Refusal::Malformed)?;
+    constrains(extensions).map_err(|_| Refusal::Malformed)
+}
+
+/// The key (with its header) and what follows it inside the signed part.
+fn walk(certificate: &[u8]) -> der::Result<(&[u8], &[u8])> {
+    let signed = AnyRef::from_der(certificate)?;
+    signed.tag().assert_eq(Tag::Sequence)?;
+    let mut parts = SliceReader::new(signed.value())?;
+    let contents = AnyRef::decode(&mut parts)?;
+    contents.tag().assert_eq(Tag::Sequence)?;
+
+    let mut fields = SliceReader::new(contents.value())?;
+    if fields.peek_tag()? == VERSION {
+        fields.tlv_bytes()?;
+    }
+    // Serial number, signature algorithm, issuer, validity, subject.
+    for tag in [Tag::Integer, Tag::Sequence, Tag::Sequence, Tag::Sequence, Tag::Sequence] {
+        fields.peek_tag()?.assert_eq(tag)?;
+        fields.tlv_bytes()?;
+    }
+    let key = fields.tlv_bytes()?;
+    let rest = fields.remaining_len();
+    Ok((key, fields.read_slice(rest)?))
+}
+
+/// Whether the fields after the key have basic constraints that say `cA`.
+fn constrains(fields: &[u8]) -> der::Result<bool> {
+    let mut fields = SliceReader::new(fields)?;
+    while !fields.is_finished() {
+        let field = AnyRef::decode(&mut fields)?;
+        if field.tag() != EXTENSIONS {
+            continue;
+        }
+        let list = AnyRef::from_der(field.value())?;
+        let mut list = SliceReader::new(list.value())?;
+        while !list.is_finished() {
+            let extension = AnyRef::decode(&mut list)?;
+            let mut extension = SliceReader::new(extension.value())?;
+            let name = ObjectIdentifier::decode(&mut extension)?;
+            if extension.peek_tag()? == Tag::Boolean {
+                extension.tlv_bytes()?;
+            }
+            let value = OctetStringRef::decode(&mut extension)?;
+            if name == BASIC_CONSTRAINTS {
+                let constraints = AnyRef::from_der(value.as_bytes())?;
+                let mut constraints = SliceReader::new(constraints.value())?;
+                return Ok(!constraints.is_finished()
+                    && constraints.peek_tag()? == Tag::Boolean
+                    && bool::decode(&mut constraints)?);
+            }
+        }
+    }
+    Ok(false)
+}

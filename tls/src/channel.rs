@@ -1,0 +1,383 @@
+//! One channel: whole records in, whole records out.
+//!
+//! Records are cut here, and given to rustls one at a time, so that it never goes past the end of
+//! the handshake before the caller has seen who the peer is. It opens a record where it lies in
+//! the caller's input; only pieces of a handshake message that fills several records are kept,
+//! because rustls comes back to those.
+//!
+//! States: handshaking, open, ending (our close notice is out), failed.
+//!
+//! Invariants:
+//! 1. Between calls, what rustls has seen and not used up is in `held`, and no record of `input`
+//!    was given to it in part.
+//! 2. Bytes leave in the order in which rustls made them: `outgoing` before what is sealed next.
+//!
+//! Bounds: `held` 80 KiB, only while a handshake message is incomplete; `outgoing` one flight of
+//! ours. rustls itself keeps the peer's certificates, at most 64 KiB, of which at most 16 KiB
+//! stay once the peer is accepted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use headwater_core::buffer::out::OutBuf;
+use headwater_core::id::PeerId;
+use headwater_core::secure::{ChannelError, Opened, SecureChannel};
+
+use crate::error::TlsError;
+use crate::factory::Shared;
+use crate::live::Entry;
+use crate::machine::{Machine, Step};
+use crate::verifier::Verifier;
+use crate::{ALPN, ProvenPeer, Refusal};
+
+/// The header of a record.
+const HEADER_LEN: usize = 5;
+
+/// The longest body of a record that rustls looks at.
+const BODY_LEN_MAX: usize = 16 * 1024 + 2048;
+
+/// Plaintext bytes of one record at most.
+const PLAIN_LEN_MAX: usize = 16 * 1024;
+
+/// What sealing adds to a record: header, content type, tag.
+const OVERHEAD: usize = HEADER_LEN + 1 + 16;
+
+/// Room for what rustls may put before a record on its own: key updates, ours and an answer.
+const EXTRA: usize = 64;
+
+/// A piece of output of at least this many bytes is a record of its own; smaller ones are
+/// gathered.
+const WHOLE_MIN: usize = 8 * 1024;
+
+/// The types of records, from change_cipher_spec to application data (and heartbeat).
+const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
+
+/// How much of an incomplete handshake message is kept: the longest one, in whole records.
+const HELD_MAX: usize = 80 * 1024;
+
+/// `no_application_protocol` in a record that is not sealed: what a listener says to a hello that
+/// does not offer ours.
+const NO_APPLICATION_PROTOCOL: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
+
+/// One end of a TLS connection, made by [`Tls`](crate::Tls).
+pub struct TlsChannel {
+    shared: Arc<Shared>,
+    verifier: Arc<Verifier>,
+    machine: Option<Machine>,
+    held: BytesMut,
+    outgoing: BytesMut,
+    /// The peer, once it is accepted, and its number in the list of those.
+    live: Option<(u64, Arc<Entry>)>,
+    peer: Option<PeerId>,
+    failure: Option<TlsError>,
+    ending: bool,
+    peer_closed: bool,
+}
+
+/// What stands at the front of the input.
+enum Record {
+    /// A whole record of so many bytes.
+    Whole(usize),
+    Incomplete,
+    /// Nothing that could become a record.
+    Bad,
+}
+
+impl TlsChannel {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        verifier: Arc<Verifier>,
+        machine: Result<Machine, TlsError>,
+    ) -> Self {
+        let (machine, failure) = match machine {
+            Ok(machine) => (Some(machine), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self {
+            shared,
+            verifier,
+            machine,
+            held: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            live: None,
+            peer: None,
+            failure,
+            ending: false,
+            peer_closed: false,
+        }
+    }
+
+    /// Why the channel failed, if it did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&TlsError> {
+        self.failure.as_ref()
+    }
+
+    /// What the peer has proven and shown, once it is accepted.
+    #[must_use]
+    pub fn proven(&self) -> Option<Arc<ProvenPeer>> {
+        self.live.as_ref().map(|(_, entry)| entry.peer())
+    }
+
+    fn fail(&mut self, error: TlsError) -> ChannelError {
+        ChannelError::from(&*self.failure.insert(error))
+    }
+
+    /// Gives rustls `bytes`, until it wants others; the number that it has used up.
+    fn run(&mut self, bytes: &mut [u8], plain: &mut BytesMut) -> (usize, Result<(), TlsError>) {
+        let Self { machine: Some(machine), outgoing, .. } = self else { return (0, Ok(())) };
+        let mut used = 0_usize;
+        let mut failed = None;
+        loop {
+            let rest = bytes.get_mut(used..).unwrap_or_default();
+            let (now_used, step) = machine.step(rest, outgoing, plain);
+            used = used.saturating_add(now_used);
+            match step {
+                Step::Again => {}
+                Step::PeerClosed => self.peer_closed = true,
+                Step::Failed(error) if failed.is_none() => failed = Some(error),
+                Step::Idle | Step::Failed(_) => break,
+            }
+        }
+        let error = failed.map(|error| self.explain(&error));
+        (used, error.map_or(Ok(()), Err))
+    }
+
+    /// What an error of rustls means; its alert is in `outgoing`.
+    fn explain(&mut self, error: &rustls::Error) -> TlsError {
+        let mut verdict = self.verifier.verdict();
+        if verdict.no_alpn {
+            self.outgoing.clear();
+            self.outgoing.extend_from_slice(&NO_APPLICATION_PROTOCOL);
+            return TlsError::Alpn;
+        }
+        match verdict.refusal.take() {
+            Some(refusal) => TlsError::Refused(refusal),
+            None => TlsError::from_rustls(error),
+        }
+    }
+
+    /// Gives rustls the first `len` bytes of the input, one record.
+    fn feed(
+        &mut self,
+        input: &mut BytesMut,
+        len: usize,
+        plain: &mut BytesMut,
+    ) -> Result<(), TlsError> {
+        let result = if self.held.is_empty() {
+            let record = input.get_mut(..len).unwrap_or_default();
+            let (used, result) = self.run(record, plain);
+            self.held.extend_from_slice(record.get(used..).unwrap_or_default());
+            result
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(input.get(..len).unwrap_or_default());
+            let (used, result) = self.run(&mut held, plain);
+            held.advance(used);
+            if !held.is_empty() {
+                self.held = held;
+            }
+            result
+        };
+        input.advance(len);
+        result?;
+        if self.held.len() > HELD_MAX {
+            let what = "a handshake message in too many pieces".into();
+            return Err(TlsError::Broken { what });
+        }
+        Ok(())
+    }
+
+    /// The handshake is over, if it just is: whether the peer is known now.
+    fn check_proven(&mut self) -> Result<bool, TlsError> {
+        let Some(machine) = self.machine.as_ref().filter(|_| self.peer.is_none()) else {
+            return Ok(false);
+        };
+        if machine.common().is_handshaking() {
+            return Ok(false);
+        }
+        // A listener that knows none of the offered protocols may have gone on without one.
+        if machine.common().alpn_protocol() != Some(ALPN.as_bytes()) {
+            return Err(TlsError::Alpn);
+        }
+        let proven = self.verifier.verdict().proven.take();
+        let proven = proven.ok_or(TlsError::Refused(Refusal::NoCertificate))?;
+        self.peer = Some(proven.peer_id());
+        self.live = Some(self.shared.live.add(proven));
+        Ok(true)
+    }
+
+    fn next(&mut self, input: &mut BytesMut, plain: &mut BytesMut) -> Result<Opened, TlsError> {
+        if let Some(refusal) = self.live.as_ref().and_then(|(_, entry)| entry.refusal()) {
+            return Err(TlsError::Refused(refusal.clone()));
+        }
+        loop {
+            if self.peer_closed {
+                return Ok(Opened::Closed);
+            }
+            let len = match record(input) {
+                Record::Whole(len) => len,
+                Record::Incomplete => return Ok(Opened::Waiting),
+                Record::Bad => {
+                    self.feed(input, HEADER_LEN, plain)?;
+                    return Err(TlsError::Broken { what: "not a record of TLS".into() });
+                }
+            };
+            let room = plain.capacity().saturating_sub(plain.len());
+            if self.peer.is_some() && room < len.min(PLAIN_LEN_MAX) {
+                return Ok(Opened::Waiting);
+            }
+            self.feed(input, len, plain)?;
+            if self.check_proven()? {
+                return Ok(Opened::Proven);
+            }
+        }
+    }
+
+    /// Seals one record from the front of `plain` into `out`, in at most `room` bytes: the number
+    /// of plaintext bytes in it.
+    fn seal_one(&mut self, plain: &mut OutBuf, out: &mut BytesMut, room: usize) -> usize {
+        let Some(machine) = &mut self.machine else { return 0 };
+        let fits = room.saturating_sub(OVERHEAD + EXTRA).min(PLAIN_LEN_MAX);
+        if fits == 0 || plain.is_empty() {
+            return 0;
+        }
+        let start = out.len();
+        let mut chunks: [&[u8]; 1] = [&[]];
+        plain.chunks(&mut chunks);
+        let [first] = chunks;
+        let (taken, sealed) = if first.len() >= WHOLE_MIN.min(fits) {
+            let whole = first.get(..fits).unwrap_or(first);
+            out.resize(start.saturating_add(whole.len() + OVERHEAD + EXTRA), 0);
+            let into = out.get_mut(start..).unwrap_or_default();
+            let (taken, sealed) = (whole.len(), machine.seal(&mut self.held, whole, into));
+            plain.advance(taken);
+            (taken, sealed)
+        } else {
+            let taken = fits.min(plain.len());
+            let end = start.saturating_add(taken + OVERHEAD + EXTRA);
+            out.resize(end, 0);
+            // Gathered behind the place of the record, where there is room anyway.
+            plain.drain_into(out, taken);
+            let (into, gathered) = out.split_at_mut(end);
+            let into = into.get_mut(start..).unwrap_or_default();
+            (taken, machine.seal(&mut self.held, gathered, into))
+        };
+        out.truncate(start.saturating_add(sealed.unwrap_or(0)));
+        if sealed.is_none() {
+            self.failure.get_or_insert(TlsError::Broken { what: "nothing can be sealed".into() });
+        }
+        taken
+    }
+
+    /// Has rustls do what it can without further input.
+    fn settle(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        let (used, result) = self.run(&mut held, &mut BytesMut::new());
+        held.advance(used);
+        self.held = held;
+        if let Err(error) = result {
+            self.failure.get_or_insert(error);
+        }
+    }
+}
+
+/// Looks at the front of the input.
+fn record(input: &[u8]) -> Record {
+    let Some((kind, [_, _, high, low])) =
+        input.split_first().and_then(|(kind, rest)| Some((kind, rest.first_chunk::<4>()?)))
+    else {
+        return Record::Incomplete;
+    };
+    let body = usize::from(u16::from_be_bytes([*high, *low]));
+    if !CONTENT_TYPES.contains(kind) || body > BODY_LEN_MAX {
+        return Record::Bad;
+    }
+    let len = HEADER_LEN + body;
+    if input.len() < len { Record::Incomplete } else { Record::Whole(len) }
+}
+
+impl SecureChannel for TlsChannel {
+    fn open(&mut self, input: &mut BytesMut, plain: &mut BytesMut) -> Result<Opened, ChannelError> {
+        if let Some(error) = &self.failure {
+            return Err(error.into());
+        }
+        self.next(input, plain).map_err(|error| self.fail(error))
+    }
+
+    fn flush(&mut self, out: &mut BytesMut) {
+        if self.failure.is_none() {
+            self.settle();
+        }
+        out.extend_from_slice(&self.outgoing);
+        if self.peer.is_some() {
+            // Flights are over: what follows is short and rare.
+            self.outgoing = BytesMut::new();
+        } else {
+            self.outgoing.clear();
+        }
+    }
+
+    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize {
+        let end = out.len().saturating_add(out_max);
+        let mut sealed = 0_usize;
+        if self.peer.is_some() && !plain.is_empty() {
+            self.flush(out);
+        }
+        while self.peer.is_some() && !self.ending && self.failure.is_none() {
+            let taken = self.seal_one(plain, out, end.saturating_sub(out.len()));
+            if taken == 0 {
+                break;
+            }
+            sealed = sealed.saturating_add(taken);
+        }
+        sealed
+    }
+
+    fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    fn is_transparent(&self) -> bool {
+        false
+    }
+
+    fn close(&mut self) {
+        if std::mem::replace(&mut self.ending, true) {
+            return;
+        }
+        if self.failure.is_none() {
+            self.settle();
+        }
+        let Some(machine) = &mut self.machine else { return };
+        let start = self.outgoing.len();
+        self.outgoing.resize(start.saturating_add(OVERHEAD + EXTRA), 0);
+        let into = self.outgoing.get_mut(start..).unwrap_or_default();
+        let written = machine.close(&mut self.held, into);
+        self.outgoing.truncate(start.saturating_add(written));
+    }
+
+    fn handle_eof(&mut self) -> Result<(), ChannelError> {
+        if self.peer_closed { Ok(()) } else { Err(ChannelError::Truncated) }
+    }
+}
+
+impl Drop for TlsChannel {
+    fn drop(&mut self) {
+        if let Some((number, _)) = self.live.take() {
+            self.shared.live.remove(number);
+        }
+    }
+}
+
+impl fmt::Debug for TlsChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsChannel")
+            .field("peer", &self.peer)
+            .field("failure", &self.failure)
+            .field("ending", &self.ending)
+            .field("peer_closed", &self.peer_closed)
+            .finish_non_exhaustive()
+    }
+}
