@@ -104,3 +104,55 @@ fn constrains(fields: &[u8]) -> der::Result<bool> {
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> Vec<u8> {
+        self_signed(&NodeKey::generate().unwrap()).unwrap().to_vec()
+    }
+
+    fn authority() -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(3));
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn our_own_certificate_has_our_key_and_nothing_else() {
+        let key = NodeKey::generate().unwrap();
+        let certificate = self_signed(&key).unwrap();
+        assert_eq!(public_key(&certificate), Ok(key.public_key().clone()));
+        let (_, extensions) = walk(&certificate).unwrap();
+        assert!(extensions.is_empty());
+        // No issuer, no subject.
+        let empty_names = certificate.windows(2).filter(|two| *two == [0x30, 0]).count();
+        assert_eq!(empty_names, 2);
+    }
+
+    #[test]
+    fn an_authority_is_told_from_others() {
+        assert_eq!(is_authority(&authority()), Ok(true));
+        assert_eq!(is_authority(&own()), Ok(false));
+        assert_eq!(is_authority(b"?"), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn d110_every_changed_bit_and_every_cut_is_survived() {
+        for certificate in [own(), authority()] {
+            for at in 0..certificate.len() {
+                assert_eq!(public_key(&certificate[..at]), Err(Refusal::Malformed));
+                for bit in 0..8 {
+                    let mut changed = certificate.clone();
+                    changed[at] ^= 1 << bit;
+                    if let Ok(key) = public_key(&changed) {
+                        assert!(key.key_type().is_usable());
+                    }
+                    let _ = is_authority(&changed);
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! the caller's input; only pieces of a handshake message that fills several records are kept,
 //! because rustls comes back to those.
 //!
-//! States: handshaking, open, ending (our close notice is out), failed.
+//! States: handshaking, open, ending (our close notice is out, what comes is ignored), failed.
 //!
 //! Invariants:
 //! 1. Between calls, what rustls has seen and not used up is in `held`, and no record of `input`
@@ -125,23 +125,25 @@ impl TlsChannel {
     }
 
     /// Gives rustls `bytes`, until it wants others; the number that it has used up.
+    ///
+    /// After an error only its alert is taken, and rustls is not asked again.
     fn run(&mut self, bytes: &mut [u8], plain: &mut BytesMut) -> (usize, Result<(), TlsError>) {
         let Self { machine: Some(machine), outgoing, .. } = self else { return (0, Ok(())) };
         let mut used = 0_usize;
-        let mut failed = None;
-        loop {
+        let error = loop {
             let rest = bytes.get_mut(used..).unwrap_or_default();
             let (now_used, step) = machine.step(rest, outgoing, plain);
             used = used.saturating_add(now_used);
             match step {
                 Step::Again => {}
                 Step::PeerClosed => self.peer_closed = true,
-                Step::Failed(error) if failed.is_none() => failed = Some(error),
-                Step::Idle | Step::Failed(_) => break,
+                Step::Idle => return (used, Ok(())),
+                Step::Failed(error) => break error,
             }
-        }
-        let error = failed.map(|error| self.explain(&error));
-        (used, error.map_or(Ok(()), Err))
+        };
+        machine.last_words(bytes.get(used..).unwrap_or_default(), &error, outgoing);
+        self.machine = None;
+        (used, Err(self.explain(&error)))
     }
 
     /// What an error of rustls means; its alert is in `outgoing`.
@@ -183,10 +185,17 @@ impl TlsChannel {
         input.advance(len);
         result?;
         if self.held.len() > HELD_MAX {
-            let what = "a handshake message in too many pieces".into();
-            return Err(TlsError::Broken { what });
+            return Err(self.give_up("a handshake message in too many pieces"));
         }
         Ok(())
+    }
+
+    /// Ends what rustls has not ended, with an alert.
+    fn give_up(&mut self, what: &str) -> TlsError {
+        if let Some(mut machine) = self.machine.take() {
+            machine.say_decode_error(&self.held, &mut self.outgoing);
+        }
+        TlsError::Broken { what: what.into() }
     }
 
     /// The handshake is over, if it just is: whether the peer is known now.
@@ -220,8 +229,7 @@ impl TlsChannel {
                 Record::Whole(len) => len,
                 Record::Incomplete => return Ok(Opened::Waiting),
                 Record::Bad => {
-                    self.feed(input, HEADER_LEN, plain)?;
-                    return Err(TlsError::Broken { what: "not a record of TLS".into() });
+                    return Err(self.give_up("not a record of TLS"));
                 }
             };
             let room = plain.capacity().saturating_sub(plain.len());
@@ -303,6 +311,10 @@ impl SecureChannel for TlsChannel {
         if let Some(error) = &self.failure {
             return Err(error.into());
         }
+        if self.ending {
+            input.clear();
+            return Ok(Opened::Waiting);
+        }
         self.next(input, plain).map_err(|error| self.fail(error))
     }
 
@@ -359,7 +371,8 @@ impl SecureChannel for TlsChannel {
     }
 
     fn handle_eof(&mut self) -> Result<(), ChannelError> {
-        if self.peer_closed { Ok(()) } else { Err(ChannelError::Truncated) }
+        // After our own end it does not matter whether the peer's was announced.
+        if self.peer_closed || self.ending { Ok(()) } else { Err(ChannelError::Truncated) }
     }
 }
 

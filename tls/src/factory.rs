@@ -12,7 +12,6 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, Error, ServerConfig};
 
 use crate::admission::{self, Admission, ProvenPeer};
@@ -172,7 +171,7 @@ impl Shared {
             }
             if let Some(authorities) = &policy.authorities {
                 let certificate = peer.certificates.first().map_or(&[][..], |first| first);
-                let groups = authorities.vouch(certificate, self.clock.current_time());
+                let groups = authorities.vouch(certificate, self.clock.now());
                 peer.groups = groups.map_err(|why| Refusal::Untrusted { peer: id, why })?;
             }
         }

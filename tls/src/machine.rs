@@ -63,6 +63,32 @@ impl Machine {
         }
     }
 
+    /// Takes what rustls says to the peer about an error. It is not asked anything else: it would
+    /// look at the bytes that were wrong once more.
+    pub(crate) fn last_words(&mut self, rest: &[u8], error: &Error, out: &mut BytesMut) {
+        let alert = self.drain(out);
+        if !alert && !matches!(error, Error::AlertReceived(_)) {
+            self.say_decode_error(rest, out);
+        }
+    }
+
+    /// Makes rustls send `decode_error`, where it has no alert of its own, by what it answers so:
+    /// a record of no known type.
+    pub(crate) fn say_decode_error(&mut self, held: &[u8], out: &mut BytesMut) {
+        let mut bytes = [held, &[0; 5]].concat();
+        let _failed = self.step(&mut bytes, out, &mut BytesMut::new());
+        self.drain(out);
+    }
+
+    /// Whether there was something.
+    fn drain(&mut self, out: &mut BytesMut) -> bool {
+        let before = out.len();
+        while self.common().wants_write() {
+            let _again = self.step(&mut [], out, &mut BytesMut::new());
+        }
+        out.len() > before
+    }
+
     /// Seals one record; the number of bytes of `out` that it takes, `None` if it cannot.
     pub(crate) fn seal(&mut self, held: &mut [u8], plain: &[u8], out: &mut [u8]) -> Option<usize> {
         match self {

@@ -60,9 +60,16 @@ impl Default for Clock {
     }
 }
 
-impl TimeProvider for Clock {
-    fn current_time(&self) -> Option<UnixTime> {
+impl Clock {
+    pub(crate) fn now(&self) -> Option<UnixTime> {
         (self.0)().map(UnixTime::since_unix_epoch)
+    }
+}
+
+impl TimeProvider for Clock {
+    /// rustls insists on a time, and only hands it on to the verifier, which asks for itself.
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::ZERO))
     }
 }
 

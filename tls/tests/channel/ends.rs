@@ -19,14 +19,26 @@ fn an_end_is_announced_behind_what_was_sealed() {
     assert_eq!(link.listener.received, b"last words");
     assert!(link.listener.closed);
     assert_eq!(link.listener.channel.handle_eof(), Ok(()));
-    // The other direction is open still.
+    // The other side may go on, and is not heard.
     link.listener.send("an answer");
-    link.listener.speak(usize::MAX);
-    link.listener.channel.close();
     link.run();
-    assert_eq!(link.dialer.received, b"an answer");
-    assert!(link.dialer.closed);
+    assert!(link.dialer.received.is_empty());
+    assert_eq!(link.dialer.error, None);
     assert_eq!(link.dialer.channel.handle_eof(), Ok(()));
+}
+
+#[test]
+fn bad_records_after_our_end_are_ignored() {
+    let mut link = Link::new(&new_tls(), &new_tls());
+    link.run();
+    link.listener.channel.close();
+    link.listener
+        .hear(&[23, 3, 3, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    link.listener.hear(b"what is this");
+    link.listener.speak(usize::MAX);
+    assert_eq!(link.listener.error, None);
+    // One record: the close notice.
+    assert_eq!(link.listener.wire.len(), 24);
 }
 
 #[test]

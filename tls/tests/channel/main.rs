@@ -2,8 +2,13 @@
 
 #![allow(missing_docs, reason = "a test")]
 
+mod authorities;
+mod certificates;
 mod ends;
 mod handshake;
 mod keys;
 mod link;
+mod pieces;
 mod records;
+mod refusals;
+mod rogue;
