@@ -17,6 +17,7 @@
 //! stay once the peer is accepted.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -50,8 +51,11 @@ const EXTRA: usize = 64;
 /// gathered.
 const WHOLE_MIN: usize = 8 * 1024;
 
-/// The types of records, from change_cipher_spec to application data (and heartbeat).
-const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
+/// The types of records: change_cipher_spec, alert, handshake, application data.
+const CONTENT_TYPES: RangeInclusive<u8> = 20..=23;
+
+/// The one type of sealed records.
+const SEALED: u8 = 23;
 
 /// How much of an incomplete handshake message is kept: the longest one, in whole records.
 const HELD_MAX: usize = 80 * 1024;
@@ -225,11 +229,12 @@ impl TlsChannel {
             if self.peer_closed {
                 return Ok(Opened::Closed);
             }
-            let len = match record(input) {
+            let types = if self.peer.is_some() { SEALED..=SEALED } else { CONTENT_TYPES };
+            let len = match record(input, &types) {
                 Record::Whole(len) => len,
                 Record::Incomplete => return Ok(Opened::Waiting),
                 Record::Bad => {
-                    return Err(self.give_up("not a record of TLS"));
+                    return Err(self.give_up("not a record of TLS, or not one at this point"));
                 }
             };
             let room = plain.capacity().saturating_sub(plain.len());
@@ -292,14 +297,14 @@ impl TlsChannel {
 }
 
 /// Looks at the front of the input.
-fn record(input: &[u8]) -> Record {
+fn record(input: &[u8], types: &RangeInclusive<u8>) -> Record {
     let Some((kind, [_, _, high, low])) =
         input.split_first().and_then(|(kind, rest)| Some((kind, rest.first_chunk::<4>()?)))
     else {
         return Record::Incomplete;
     };
     let body = usize::from(u16::from_be_bytes([*high, *low]));
-    if !CONTENT_TYPES.contains(kind) || body > BODY_LEN_MAX {
+    if !types.contains(kind) || body > BODY_LEN_MAX {
         return Record::Bad;
     }
     let len = HEADER_LEN + body;

@@ -157,10 +157,12 @@ impl TlsError {
 /// The name of an alert as RFC 8446 writes it.
 fn alert_name(alert: rustls::AlertDescription) -> String {
     let mut name = String::new();
+    let mut in_word = false;
     for letter in format!("{alert:?}").chars() {
-        if letter.is_ascii_uppercase() && name.ends_with(|last: char| last.is_ascii_lowercase()) {
+        if letter.is_ascii_uppercase() && in_word {
             name.push('_');
         }
+        in_word = letter.is_ascii_lowercase();
         name.push(letter.to_ascii_lowercase());
     }
     name

@@ -255,7 +255,7 @@ fn bad_authorities_are_told_and_change_nothing() {
     let malformed = armour(&[0x30, 3, 2, 1, 1]);
     for (text, error) in [
         (String::new(), AuthoritiesError::NoRoot),
-        (member.pem.clone(), AuthoritiesError::NoRoot),
+        (member.pem, AuthoritiesError::NoRoot),
         (
             pem(&root) + &malformed,
             AuthoritiesError::Certificate {
