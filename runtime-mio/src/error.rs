@@ -18,6 +18,9 @@ pub enum StartError {
         /// How many it has.
         actual: usize,
     },
+    /// TLS cannot be set up.
+    #[cfg(feature = "tls")]
+    Tls(Box<headwater_tls::SetupError>),
     /// The system gave no randomness for the seed.
     Randomness(getrandom::Error),
     /// The system gave no poll or no thread.
@@ -31,6 +34,8 @@ impl fmt::Display for StartError {
             Self::LocalId { actual } => {
                 write!(f, "the id of an insecure node has 46 characters, this has {actual}")
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => write!(f, "{error}"),
             Self::Randomness(error) => write!(f, "no randomness for the seed: {error}"),
             Self::Io(error) => write!(f, "cannot start the loop: {error}"),
         }
@@ -41,10 +46,19 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(&**error),
             Self::Randomness(error) => Some(error),
             Self::Io(error) => Some(error),
             Self::LocalId { .. } => None,
         }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl From<headwater_tls::SetupError> for StartError {
+    fn from(error: headwater_tls::SetupError) -> Self {
+        Self::Tls(Box::new(error))
     }
 }
 

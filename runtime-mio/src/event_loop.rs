@@ -56,11 +56,11 @@ fn listener_token(listener: ListenerId) -> Token {
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater_mio::{Builder, Notification};
+/// use headwater_mio::{Builder, NodeKey, Notification};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
-/// let mut node = Builder::insecure(id)?.build()?;
+/// let key = NodeKey::generate()?;
+/// let mut node = Builder::new(&key)?.build()?;
 /// node.listen("127.0.0.1:0".parse()?)?;
 /// while node.turn(Some(Duration::from_millis(10)))? {
 ///     while let Some(notification) = node.poll_notification() {

@@ -27,11 +27,11 @@ use crate::shared::{Mark, Shared};
 /// [`Borrowed`] hold one): then it stops by itself, as orderly as if it were told.
 ///
 /// ```
-/// use headwater_mio::{Builder, Started};
+/// use headwater_mio::{Builder, NodeKey, Started};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
-/// let Started { handle, mut messages, thread, .. } = Builder::insecure(id)?.start()?;
+/// let key = NodeKey::generate()?;
+/// let Started { handle, mut messages, thread, .. } = Builder::new(&key)?.start()?;
 /// let local = handle.listen("127.0.0.1:0".parse()?)?;
 /// assert_ne!(local.port(), 0);
 /// handle.stop();

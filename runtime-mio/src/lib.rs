@@ -15,11 +15,11 @@
 //! # An echo, both ways
 //!
 //! ```
-//! use headwater_mio::{Address, Builder, Notification, ProtocolId, Started};
+//! use headwater_mio::{Address, Builder, NodeKey, ProtocolId, Started};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let echo = ProtocolId::new("/echo/1.0.0")?;
-//! let server = Builder::insecure("QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?)?;
+//! let server = Builder::new(&NodeKey::generate()?)?;
 //! let Started { handle: server, messages: mut requests, .. } = server.start()?;
 //! server.register(echo.clone())?;
 //! let local = server.listen("127.0.0.1:0".parse()?)?;
@@ -32,7 +32,7 @@
 //!     }
 //! });
 //!
-//! let client = Builder::insecure("QmNoXVKahPk3mPMrMK9pP1mtPNs6wQpwWy9VpmzxtEEdQ9".parse()?)?;
+//! let client = Builder::new(&NodeKey::generate()?)?;
 //! let Started { handle: client, mut messages, mut notifications, .. } = client.start()?;
 //! client.register(echo.clone())?;
 //! let peer = client.dial(Address::from(local))?;
@@ -88,6 +88,10 @@ pub use headwater_core::contract::Notification;
 pub use headwater_core::error::{BorrowError, SendError};
 pub use headwater_core::id::{PeerId, ProtocolId};
 pub use headwater_core::message::{Batch, Message};
+#[cfg(feature = "tls")]
+pub use headwater_identity::NodeKey;
+#[cfg(feature = "tls")]
+pub use headwater_tls::Tls;
 
 /// Locks, also after a panic of another thread: no invariant spans two statements under a lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -46,7 +46,7 @@ impl ChannelFactory for Broken {
 fn when_the_loop_panics_nobody_waits_for_it() {
     let factory = Broken(Insecure::new(id("broken")).unwrap());
     let Started { handle, mut messages, mut notifications, thread } =
-        Builder::new(factory).start().unwrap();
+        Builder::with_channels(factory).start().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = Address::from(silent.local_addr().unwrap());
     assert_eq!(handle.dial(address), Err(Error::Stopped));

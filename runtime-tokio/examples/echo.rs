@@ -1,16 +1,16 @@
 //! A node that sends every message back to where it came from.
 
-use headwater_tokio::{Builder, ProtocolId, Started};
+use headwater_tokio::{Builder, NodeKey, ProtocolId, Started};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
-    // Bytes travel in the clear, and whoever claims an id is believed: for trying things out.
-    let Started { node, mut messages, .. } = Builder::insecure(id)?.start()?;
+    // A key that is read from a file gives the node the same id each time.
+    let key = NodeKey::generate()?;
+    let Started { node, mut messages, .. } = Builder::new(&key)?.start()?;
 
     node.register(ProtocolId::new("/echo/1.0.0")?).await?;
     let address = node.listen("127.0.0.1:0".parse()?).await?;
-    println!("/ip4/{}/tcp/{}/p2p/{id}", address.ip(), address.port());
+    println!("/ip4/{}/tcp/{}/p2p/{}", address.ip(), address.port(), node.id());
 
     while let Some(message) = messages.recv().await {
         // A peer that left, or that does not take the protocol itself, gets no answer.

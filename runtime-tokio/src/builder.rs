@@ -7,6 +7,10 @@ use headwater_core::id::PeerId;
 use headwater_core::node::Node as Core;
 use headwater_core::secure::{ChannelFactory, Insecure};
 use headwater_core::seed::Seed;
+#[cfg(feature = "tls")]
+use headwater_identity::NodeKey;
+#[cfg(feature = "tls")]
+use headwater_tls::Tls;
 use tokio::sync::mpsc;
 
 use crate::call::CALLS_MAX;
@@ -21,15 +25,15 @@ use crate::shared::Shared;
 /// What a node is made of: its secure channels, its configuration, its seed.
 ///
 /// ```
-/// use headwater_tokio::{Builder, Config, Started};
+/// use headwater_tokio::{Builder, Config, NodeKey, Started};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut config = Config::default();
 /// config.peers_max = 5;
-/// let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
-/// let Started { node, .. } = Builder::insecure(id)?.config(config).start()?;
-/// assert_eq!(node.id(), id);
+/// let key = NodeKey::generate()?;
+/// let Started { node, .. } = Builder::new(&key)?.config(config).start()?;
+/// assert_eq!(node.id(), key.peer_id());
 /// # Ok(())
 /// # }
 /// ```
@@ -51,6 +55,20 @@ pub struct Started {
     pub notifications: Notifications,
 }
 
+#[cfg(feature = "tls")]
+impl Builder<Tls> {
+    /// A node that proves who it is, with this key, and lets in every peer that proves the same of
+    /// itself: TLS 1.3, and peer ids that follow from keys. For rules about who is let in make
+    /// the [`Tls`] yourself, and take [`with_channels`](Self::with_channels).
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Tls`]: the key cannot be used.
+    pub fn new(key: &NodeKey) -> Result<Self, StartError> {
+        Ok(Self::with_channels(Tls::new(key)?))
+    }
+}
+
 impl Builder<Insecure> {
     /// A node without any security, for networks that have chosen to do without: bytes travel in
     /// the clear, and whoever claims a peer id is believed.
@@ -61,7 +79,7 @@ impl Builder<Insecure> {
     /// sent.
     pub fn insecure(local: PeerId) -> Result<Self, StartError> {
         let factory = Insecure::new(local).map_err(|actual| StartError::LocalId { actual })?;
-        Ok(Self::new(factory))
+        Ok(Self::with_channels(factory))
     }
 }
 
@@ -71,7 +89,7 @@ where
     F::Channel: Send + 'static,
 {
     /// A node whose links are secured by what `factory` makes, with the default configuration.
-    pub fn new(factory: F) -> Self {
+    pub fn with_channels(factory: F) -> Self {
         Self { factory, config: Config::default(), seed: None }
     }
 

@@ -4,13 +4,12 @@
 //! has a [`Node`] handle to call and clone, [`Messages`] to read, and [`Notifications`].
 //!
 //! ```
-//! use headwater_tokio::{Address, Builder, ProtocolId, Started};
+//! use headwater_tokio::{Address, Builder, NodeKey, ProtocolId, Started};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Without encryption: by name, and only where that is wanted.
-//! let server = Builder::insecure("QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?)?;
-//! let client = Builder::insecure("QmeyNRs2DwWjcHTpcVHoUSaDAAif4VQZ2wQDQAUNDP33gH".parse()?)?;
+//! let server = Builder::new(&NodeKey::generate()?)?;
+//! let client = Builder::new(&NodeKey::generate()?)?;
 //! let Started { node: server, mut messages, .. } = server.start()?;
 //! let Started { node: client, .. } = client.start()?;
 //!
@@ -63,3 +62,7 @@ pub use headwater_core::contract::Notification;
 pub use headwater_core::error::{BorrowError, SendError};
 pub use headwater_core::id::{PeerId, ProtocolId};
 pub use headwater_core::message::{Batch, Message, MessageRef};
+#[cfg(feature = "tls")]
+pub use headwater_identity::NodeKey;
+#[cfg(feature = "tls")]
+pub use headwater_tls::Tls;

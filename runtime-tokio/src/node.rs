@@ -26,12 +26,12 @@ use crate::shared::Shared;
 /// [`Borrowed`] hold one): then it stops by itself, as orderly as if it were told.
 ///
 /// ```
-/// use headwater_tokio::{Builder, Started};
+/// use headwater_tokio::{Builder, NodeKey, Started};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
-/// let Started { node, mut messages, .. } = Builder::insecure(id)?.start()?;
+/// let key = NodeKey::generate()?;
+/// let Started { node, mut messages, .. } = Builder::new(&key)?.start()?;
 /// let local = node.listen("127.0.0.1:0".parse()?).await?;
 /// assert_ne!(local.port(), 0);
 /// node.stop().await;
