@@ -12,6 +12,7 @@ use headwater_core::error::{
 };
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::Message;
+use headwater_identity::NodeKey;
 
 /// Starts nodes.
 pub trait Adapter: Sync {
@@ -22,12 +23,24 @@ pub trait Adapter: Sync {
     /// What it tells.
     type Notifications: Notifications;
 
-    /// Starts a node without a secure channel.
+    /// How the nodes secure their links.
+    fn security(&self) -> Security;
+
+    /// Starts a node with the id of `key`, secured as [`security`](Self::security) says.
     ///
     /// # Panics
     ///
     /// If the node cannot be started.
-    fn start(&self, local: PeerId, config: Config) -> Running<Self>;
+    fn start(&self, key: &NodeKey, config: Config) -> Running<Self>;
+}
+
+/// How nodes secure their links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Not at all.
+    Insecure,
+    /// With certificates that carry their keys.
+    Tls,
 }
 
 /// A node that runs.

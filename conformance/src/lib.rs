@@ -21,7 +21,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 pub use adapter::{
-    Adapter, CallError, ListenError, Messages, Node, Notifications, Running, Stream, Wait,
+    Adapter, CallError, ListenError, Messages, Node, Notifications, Running, Security, Stream, Wait,
 };
 
 /// Longer than anything takes that has to happen, on a busy machine.

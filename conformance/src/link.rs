@@ -7,9 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use headwater_core::contract::Direction;
+use headwater_core::secure::{ChannelFactory, Insecure, SecureChannel};
+use headwater_tls::Tls;
 use socket2::SockRef;
 
-use crate::pair::ANY_PORT;
+use crate::Security;
+use crate::pair::{ANY_PORT, key};
 
 /// How long a thread of the relay sleeps between two looks.
 const TICK: Duration = Duration::from_millis(5);
@@ -123,6 +128,43 @@ impl Drop for Relay {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Says on a link who it is, hears who the other one is, and nothing more.
+pub(crate) fn introduce(
+    link: &mut TcpStream,
+    security: Security,
+    name: &str,
+    direction: Direction,
+) {
+    let key = key(name);
+    match security {
+        Security::Insecure => {
+            let mut channels = Insecure::new(key.peer_id()).unwrap();
+            handshake(link, &mut channels.channel(direction, None));
+        }
+        Security::Tls => {
+            let mut channels = Tls::new(&key).unwrap();
+            handshake(link, &mut channels.channel(direction, None));
+        }
+    }
+}
+
+fn handshake(link: &mut TcpStream, channel: &mut impl SecureChannel) {
+    let mut input = BytesMut::new();
+    let mut read = [0; 4096];
+    loop {
+        let mut out = BytesMut::new();
+        channel.flush(&mut out);
+        link.write_all(&out).unwrap();
+        if channel.peer().is_some() {
+            return;
+        }
+        let len = link.read(&mut read).unwrap();
+        assert!(len > 0, "the other one has closed");
+        input.extend_from_slice(&read[..len]);
+        channel.open(&mut input, &mut BytesMut::new()).unwrap();
     }
 }
 

@@ -1,14 +1,17 @@
 //! Nodes on loopback, two of which are connected.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
 use headwater_core::contract::Notification;
-use headwater_core::id::{KeyKind, PeerId, ProtocolId};
+use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::Message;
+use headwater_identity::NodeKey;
 
 use crate::{Adapter, LONG, Messages, Node, Notifications, Running, Wait};
 
@@ -16,8 +19,26 @@ use crate::{Adapter, LONG, Messages, Node, Notifications, Running, Wait};
 pub(crate) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// The key of a node of this name, the same one each time.
+pub(crate) fn key(name: &str) -> NodeKey {
+    static KEYS: Mutex<BTreeMap<String, NodeKey>> = Mutex::new(BTreeMap::new());
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(key) = keys.get(name) {
+        return key.clone();
+    }
+    // The name is the secret number.
+    let mut sec1 = vec![0x30, 49, 2, 1, 1, 4, 32];
+    sec1.resize(7 + 32 - name.len(), 0);
+    sec1.extend_from_slice(name.as_bytes());
+    sec1.extend_from_slice(&[0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
+    let key = NodeKey::from_sec1_der(&sec1).expect("a P-256 key");
+    keys.insert(name.to_owned(), key.clone());
+    key
+}
+
+/// The id of a node of this name.
 pub(crate) fn id(name: &str) -> PeerId {
-    PeerId::from_public_key(KeyKind::Ecdsa, name.repeat(64).as_bytes())
+    key(name).peer_id()
 }
 
 pub(crate) fn test() -> ProtocolId {
@@ -45,7 +66,7 @@ pub(crate) fn patient() -> Config {
 
 /// Starts a node that takes messages of [`fn@test`].
 pub(crate) fn start<A: Adapter>(adapter: &A, name: &str, config: Config) -> Running<A> {
-    let running = adapter.start(id(name), config);
+    let running = adapter.start(&key(name), config);
     running.node.register(test()).unwrap();
     running
 }

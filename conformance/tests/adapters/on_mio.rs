@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_conformance as suite;
-use headwater_conformance::{Adapter, CallError, Running, Wait};
+use headwater_conformance::{Adapter, CallError, Running, Security, Wait};
 use headwater_core::contract::Notification;
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
 use headwater_mio::{
-    Address, Borrowed, Builder, Config, Error, Handle, ListenError, Messages, Notifications,
-    PeerId, ProtocolId, Started,
+    Address, Borrowed, Builder, Config, Error, Handle, ListenError, Messages, NodeKey,
+    Notifications, PeerId, ProtocolId, Started,
 };
 
-pub(crate) struct OnMio;
+pub(crate) struct OnMio(pub(crate) Security);
 
 /// A handle, with the loop's thread until that was joined.
 #[derive(Clone)]
@@ -35,9 +35,16 @@ impl Adapter for OnMio {
     type Messages = On<Messages>;
     type Notifications = On<Notifications>;
 
-    fn start(&self, local: PeerId, config: Config) -> Running<Self> {
-        let builder = Builder::insecure(local).unwrap().config(config);
-        let Started { handle, messages, notifications, thread } = builder.start().unwrap();
+    fn security(&self) -> Security {
+        self.0
+    }
+
+    fn start(&self, key: &NodeKey, config: Config) -> Running<Self> {
+        let started = match self.0 {
+            Security::Insecure => Builder::insecure(key.peer_id()).unwrap().config(config).start(),
+            Security::Tls => Builder::new(key).unwrap().config(config).start(),
+        };
+        let Started { handle, messages, notifications, thread } = started.unwrap();
         let node = Node { handle, thread: Arc::new(Mutex::new(Some(thread))) };
         Running { node, messages: On(messages), notifications: On(notifications) }
     }

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_conformance as suite;
-use headwater_conformance::{Adapter, CallError, Running, Wait};
+use headwater_conformance::{Adapter, CallError, Running, Security, Wait};
 use headwater_core::contract::Notification;
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
 use headwater_tokio::{
-    Address, Borrowed, Builder, Config, Error, ListenError, Messages, Node, Notifications, PeerId,
-    ProtocolId, Started,
+    Address, Borrowed, Builder, Config, Error, ListenError, Messages, Node, NodeKey, Notifications,
+    PeerId, ProtocolId, Started,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-pub(crate) struct OnTokio;
+pub(crate) struct OnTokio(pub(crate) Security);
 
 /// Something of a node, with the runtime that it needs.
 #[derive(Clone)]
@@ -39,12 +39,19 @@ impl Adapter for OnTokio {
     type Messages = On<Messages>;
     type Notifications = On<Notifications>;
 
-    fn start(&self, local: PeerId, config: Config) -> Running<Self> {
+    fn security(&self) -> Security {
+        self.0
+    }
+
+    fn start(&self, key: &NodeKey, config: Config) -> Running<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = Arc::new(builder.worker_threads(2).enable_all().build().unwrap());
         let entered = runtime.enter();
-        let builder = Builder::insecure(local).unwrap().config(config);
-        let Started { node, messages, notifications } = builder.start().unwrap();
+        let started = match self.0 {
+            Security::Insecure => Builder::insecure(key.peer_id()).unwrap().config(config).start(),
+            Security::Tls => Builder::new(key).unwrap().config(config).start(),
+        };
+        let Started { node, messages, notifications } = started.unwrap();
         drop(entered);
         Running {
             node: On { inner: node, runtime: Arc::clone(&runtime) },
