@@ -1,6 +1,12 @@
 //! Body of the fuzz target of this room; a unit test runs it on pseudo-random inputs.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "it is a test"
+)]
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
