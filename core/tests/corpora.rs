@@ -41,3 +41,13 @@ fn the_exchange_corpus_holds() {
 fn the_pool_corpus_holds() {
     replay("pool", headwater_core::pool::fuzz::pool);
 }
+
+#[test]
+fn the_peers_corpus_holds() {
+    replay("peers", headwater_core::peers::fuzz::peers);
+}
+
+#[test]
+fn the_supervisor_corpus_holds() {
+    replay("supervisor", headwater_core::supervisor::fuzz::supervisor);
+}

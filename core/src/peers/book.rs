@@ -100,7 +100,10 @@ impl AddressBook {
         let known = self.peers.get(&peer).map_or(&[][..], Vec::as_slice);
         if known.len() >= PER_PEER_MAX {
             let worst = known.iter().min_by_key(|known| (known.source, known.since));
-            match worst.filter(|worst| worst.source <= source).map(|worst| worst.address.clone()) {
+            let goes = |worst: &&Known| {
+                worst.source <= source && worst.source != AddressSource::Configured
+            };
+            match worst.filter(goes).map(|worst| worst.address.clone()) {
                 Some(worst) => drop(self.take(&peer, &worst)),
                 None => return false,
             }

@@ -13,6 +13,8 @@
 
 mod blacklist;
 mod book;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod manager;
 mod sources;
 
