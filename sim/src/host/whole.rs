@@ -157,9 +157,11 @@ impl<F: ChannelFactory> Whole<F> {
             match answer {
                 Ok(socket) => {
                     let local = crate::net::address(self.node);
-                    let dialed = self.endpoint.handle_dialed(cx.now, connection, local);
-                    ensure!(dialed.is_ok(), "{dialed:?} for a dial under way");
-                    self.adopt(cx.net, connection, socket)?;
+                    match self.endpoint.handle_dialed(cx.now, connection, local) {
+                        Ok(()) => self.adopt(cx.net, connection, socket)?,
+                        // Given up just now; the command that says so is still to come.
+                        Err(_) => cx.net.abort(cx.time, socket),
+                    }
                 }
                 Err(cause) => {
                     let event = Event::DialFailed { connection, cause };

@@ -146,9 +146,8 @@ impl<F: ChannelFactory> Apart<F> {
                     let local = crate::net::address(self.node);
                     match self.core.handle_dialed(cx.now, connection, local) {
                         Ok(setup) => self.begin(cx, setup, socket)?,
-                        Err(error) => {
-                            return Err(Violation(format!("{error} for a dial under way")));
-                        }
+                        // Given up just now; the command that says so is still to come.
+                        Err(_) => cx.net.abort(cx.time, socket),
                     }
                 }
                 Err(cause) => {
