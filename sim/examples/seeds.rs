@@ -1,4 +1,5 @@
 //! Runs a range of seeds.
+#![allow(clippy::disallowed_methods, reason = "it times the simulator, not a node")]
 use std::time::Duration;
 fn main() {
     let args: Vec<f64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();

@@ -1,6 +1,12 @@
 //! Bodies of the fuzz targets of this room; unit tests run them on pseudo-random inputs.
 
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "it is a test"
+)]
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

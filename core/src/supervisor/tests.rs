@@ -335,6 +335,6 @@ fn any_list_of_calls_does_what_the_model_does() {
         let mut rng = Seed::from_u64(seed).rng("fuzz", 0);
         let data: Vec<u8> =
             (0..1 + rng.below(400)).map(|_| rng.next_u64().to_le_bytes()[3]).collect();
-        super::fuzz::supervisor(&data);
+        fuzz::supervisor(&data);
     }
 }
