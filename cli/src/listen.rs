@@ -162,7 +162,7 @@ impl Listener {
         if let Some(serving) = self.serving.take() {
             if broken.tell {
                 let refuse = Part::Refuse(Ending::from(&broken.failure));
-                net.answer(&serving.peer, part::encode(serving.transfer, &refuse)).await;
+                net.last_answer(&serving.peer, part::encode(serving.transfer, &refuse)).await;
             }
             drop(serving.progress);
             serving.sink.abandon().await;
@@ -174,7 +174,7 @@ impl Listener {
         let Some(serving) = self.serving.take() else { return };
         let sum = stored.sum;
         let sha256 = hex(&sum.sha256);
-        net.answer(&serving.peer, part::encode(serving.transfer, &Part::Confirm(sum))).await;
+        net.last_answer(&serving.peer, part::encode(serving.transfer, &Part::Confirm(sum))).await;
         serving.progress.finish();
         self.report.event(Event::Done { bytes: sum.bytes, sha256: &sha256 });
         let name = stored.path.map_or_else(String::new, |path| format!(" as {}", path.display()));
@@ -222,7 +222,7 @@ impl Listener {
             Ok(sink) => sink,
             Err(failure) => {
                 let refuse = Part::Refuse(Ending::from(&failure));
-                net.answer(&peer, part::encode(transfer, &refuse)).await;
+                net.last_answer(&peer, part::encode(transfer, &refuse)).await;
                 return Err(Broken::there(failure));
             }
         };
@@ -237,8 +237,8 @@ impl Listener {
             heard: Instant::now(),
             progress: Progress::start(self.report, length),
         });
-        net.answer(&peer, part::encode(transfer, &Part::Accept)).await;
-        Ok(())
+        // Without it both would wait for each other, alive.
+        net.answer(&peer, part::encode(transfer, &Part::Accept)).await.map_err(Broken::there)
     }
 
     fn heard(&mut self) {

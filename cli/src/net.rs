@@ -148,13 +148,28 @@ impl Net {
     }
 
     /// Sends a small message outside of any order, waiting for room if there is none.
-    pub(crate) async fn answer(&self, peer: &PeerId, payload: Bytes) {
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Lost`] if the peer is gone, [`Status::Timeout`] if it takes nothing.
+    pub(crate) async fn answer(&self, peer: &PeerId, payload: Bytes) -> Result<(), Failure> {
         let send = self.node.send_wait(peer, &self.protocol, payload);
-        match timeout(ANSWER_DEADLINE, send).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "an answer was not sent"),
-            Err(_) => tracing::debug!(%peer, "an answer was not sent in time"),
-        }
+        let failure = match timeout(ANSWER_DEADLINE, send).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                Failure::new(Status::Lost, format!("no answer to {peer} could be sent: {error}"))
+            }
+            Err(_) => {
+                Failure::new(Status::Timeout, format!("the peer {peer} takes no answer any more"))
+            }
+        };
+        tracing::debug!(%peer, "an answer was not sent");
+        Err(failure)
+    }
+
+    /// Sends the last word of a transfer that has ended here anyway.
+    pub(crate) async fn last_answer(&self, peer: &PeerId, payload: Bytes) {
+        let _ = self.answer(peer, payload).await;
     }
 
     /// Sends a small message outside of any order, if there is room for it.

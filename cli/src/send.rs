@@ -81,7 +81,7 @@ async fn transfer(
         Err(Broken::Here(failure)) => {
             let cancel = Part::Cancel(Ending::from(&failure));
             tokio::select! {
-                () = net.answer(&peer, part::encode(transfer, &cancel)) => {}
+                () = net.last_answer(&peer, part::encode(transfer, &cancel)) => {}
                 _ = signals.second() => {}
             }
             Err(failure)

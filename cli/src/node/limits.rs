@@ -61,13 +61,13 @@ macro_rules! integer_fields {
 integer_fields!(usize, u8, u32, u64);
 
 /// Without a limit: 0.
-impl Field for Option<u32> {
+impl<T: Field> Field for Option<T> {
     fn number(&self) -> u64 {
-        self.map_or(0, u64::from)
+        self.as_ref().map_or(0, Field::number)
     }
     fn of(number: u64) -> Option<Self> {
-        let limit = u32::try_from(number).ok()?;
-        Some((limit != 0).then_some(limit))
+        let limit = T::of(number)?;
+        Some((number != 0).then_some(limit))
     }
 }
 
@@ -142,6 +142,7 @@ limits! {
         "which peer makes room when there are peers_max; last-in: the newcomer is refused";
     connections_per_peer_max: Count, "connections of one peer";
     pending_max: Count, "links that have not proven an identity yet";
+    ending_max: Count, "connections that have ended and are still heard out";
     pending_per_source_max: Count, "accepted ones among them, from one place";
     dials_max: Count, "dials of the application under way";
     required_max: Count, "peers that the node keeps connections with";
@@ -177,6 +178,8 @@ limits! {
     progress_interval: Time, "in this time a half-received message has to gain progress_min";
     progress_min: Size, "see progress_interval";
     offences_max: Count, "streams reset for what a peer did, before its connection is closed";
+    max_memory: Size, "what the node may hold; lowers the limits above until they fit; 0: no bound";
+    overcommit: Switch, "whether it is enough that a quarter of the peers fits";
 }
 
 #[cfg(test)]

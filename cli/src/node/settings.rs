@@ -89,7 +89,12 @@ impl Settings {
                 _ => {}
             }
         }
-        settings.limits.validate().map_err(|error| unsound(file, &limits, error))?;
+        let asked = settings.limits.clone();
+        let fitted = match asked.max_memory {
+            Some(bytes) => asked.fit_memory(bytes),
+            None => asked.validate().map(|()| asked),
+        };
+        settings.limits = fitted.map_err(|error| unsound(file, &limits, error))?;
         Ok(settings)
     }
 
