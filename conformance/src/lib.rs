@@ -50,11 +50,12 @@ pub fn run(scenario: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Makes a module of tests, one for each scenario, in which nodes of two adapters meet.
+/// Makes a module of tests in which hostile peers attack a node of the first adapter while one of
+/// the second goes about its business.
 ///
-/// `suite!(name, first, second)`; the adapters are expressions, evaluated for each test.
+/// `attacks!(name, first, second)`. What attacks has no key: the adapters are without security.
 #[macro_export]
-macro_rules! suite {
+macro_rules! attacks {
     ($name:ident, $first:expr, $second:expr) => {
         mod $name {
             use super::*;
@@ -71,6 +72,21 @@ macro_rules! suite {
                     d21_a_flood_of_handshakes_keeps_no_good_peer_out
                     d33_what_a_peer_never_takes_is_told_of
                 }
+            }
+        }
+    };
+}
+
+/// Makes a module of tests, one for each scenario, in which nodes of two adapters meet.
+///
+/// `suite!(name, first, second)`; the adapters are expressions, evaluated for each test.
+#[macro_export]
+macro_rules! suite {
+    ($name:ident, $first:expr, $second:expr) => {
+        mod $name {
+            use super::*;
+
+            $crate::suite! { @tests $first, $second;
                 calls {
                     d19_a_receiver_that_panics_leaves_the_node_alone
                     d40_calls_may_be_made_while_notifications_are_read

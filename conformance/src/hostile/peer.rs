@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use headwater_core::id::{KeyKind, PeerId, ProtocolId};
+use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::wire::MessageKind;
 
 use super::frames::{ACK, DATA, Frame, PING, RST, SYN, WINDOW, exchanger, package};
@@ -50,7 +50,7 @@ impl Hostile {
     /// The id that a peer of this name has.
     #[must_use]
     pub fn id_of(name: &str) -> PeerId {
-        PeerId::from_public_key(KeyKind::Ecdsa, name.repeat(64).as_bytes())
+        crate::pair::id(name)
     }
 
     /// Makes a link and says nothing.
