@@ -376,7 +376,9 @@ impl Node {
     /// A link of a dial ended before it was live, after its peer was proven. That peer may still
     /// be on its way by another link, and then the dial is not over.
     pub(super) fn dial_lost(&mut self, now: Instant, id: DialId, peer: PeerId, refusal: Refusal) {
-        let somebody_else = matches!(refusal, Refusal::WrongPeer { .. } | Refusal::OwnId);
+        // However the link ended: who was there is not who was dialled.
+        let dialed = self.dials.dials.get(&id).and_then(|dial| dial.address.peer);
+        let somebody_else = peer == self.local || dialed.is_some_and(|dialed| dialed != peer);
         let final_word = somebody_else || matches!(refusal, Refusal::Stopping | Refusal::Blocked);
         let by_peer = matches!(refusal, Refusal::Closed(_));
         let error = DialError::Refused(refusal);

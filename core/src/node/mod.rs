@@ -523,7 +523,7 @@ impl Node {
             assert_eq!(known.links.is_empty(), self.routes.route(peer).is_none());
             let takes_place =
                 !known.links.is_empty() || (known.establishing.is_some() && known.hold.is_none());
-            if takes_place {
+            if takes_place && !self.stopping {
                 let level = if self.supervisor.requires(peer) { Level::High } else { Level::Low };
                 assert_eq!(self.manager.level(peer).unwrap_or(level), level);
             }

@@ -52,6 +52,9 @@ impl Node {
         if let Some(attempt) = attempt.filter(|_| peer != self.local) {
             if self.supervisor.proven(attempt, peer) {
                 self.sync_level(&peer);
+                if self.routes.route(&peer).is_some() {
+                    self.supervisor.connected(now, &peer);
+                }
             }
         }
         let judgement = self.judge(now, id, peer, direction, expected);

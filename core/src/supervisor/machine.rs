@@ -229,12 +229,12 @@ impl ConnectionSupervisor {
     pub fn proven(&mut self, attempt: AttemptId, peer: PeerId) -> bool {
         let Some(required) = self.waits_for(attempt) else { return false };
         let Some(entry) = self.entries.get_mut(&required) else { return false };
-        if entry.peer.is_some() {
-            return false;
+        let learned = entry.peer.is_none();
+        if *entry.peer.get_or_insert(peer) == peer {
+            entry.preferred = entry.dialed;
         }
-        entry.peer = Some(peer);
-        self.by_peer.insert((peer, required));
-        true
+        self.by_peer.extend(entry.peer.map(|peer| (peer, required)));
+        learned
     }
 
     /// An attempt led to a connected peer.
@@ -245,7 +245,6 @@ impl ConnectionSupervisor {
         self.attempts.remove(&attempt);
         let Some(required) = required else { return };
         if let Some(entry) = self.entries.get_mut(&required) {
-            entry.preferred = entry.dialed;
             entry.phase = Phase::Resting;
         }
         self.on_connected(now, required);

@@ -8,6 +8,7 @@ use super::*;
 use crate::address::Address;
 use crate::contract::DialId;
 use crate::id::ProtocolId;
+use crate::peers::{Elimination, Rule};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -23,6 +24,14 @@ enum Op {
     Close { nth: usize },
     Vanish { nth: usize },
     Disconnect { peer: usize },
+    Connect { peer: usize },
+    Require { peers: usize, named: bool },
+    SetRequired { nth: usize, peer: usize },
+    Release { nth: usize },
+    Block { rule: usize },
+    Unblock { rule: usize },
+    Alive { nth: usize },
+    Settled { nth: usize },
     Register { name: usize },
     Unregister { name: usize },
     Advance { millis: u64 },
@@ -42,8 +51,16 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => nth.clone().prop_map(|nth| Op::Ready { nth }),
         3 => (nth.clone(), 0..8_usize).prop_map(|(nth, names)| Op::Learn { nth, names }),
         4 => nth.clone().prop_map(|nth| Op::Close { nth }),
-        1 => nth.prop_map(|nth| Op::Vanish { nth }),
+        1 => nth.clone().prop_map(|nth| Op::Vanish { nth }),
+        2 => nth.clone().prop_map(|nth| Op::Alive { nth }),
+        2 => nth.prop_map(|nth| Op::Settled { nth }),
         1 => (0..4_usize).prop_map(|peer| Op::Disconnect { peer }),
+        1 => (0..4_usize).prop_map(|peer| Op::Connect { peer }),
+        2 => (0..16_usize, any::<bool>()).prop_map(|(peers, named)| Op::Require { peers, named }),
+        1 => (0..4_usize, 0..4_usize).prop_map(|(nth, peer)| Op::SetRequired { nth, peer }),
+        1 => (0..4_usize).prop_map(|nth| Op::Release { nth }),
+        1 => (0..6_usize).prop_map(|rule| Op::Block { rule }),
+        2 => (0..6_usize).prop_map(|rule| Op::Unblock { rule }),
         1 => (0..3_usize).prop_map(|name| Op::Register { name }),
         1 => (0..3_usize).prop_map(|name| Op::Unregister { name }),
         1 => (0..15_000_u64).prop_map(|millis| Op::Advance { millis }),
@@ -108,11 +125,15 @@ struct Run {
 }
 
 impl Run {
-    fn new(connections_per_peer: usize) -> Self {
+    fn new(connections_per_peer: usize, elimination: Elimination) -> Self {
         let mut node = node_with(|config| {
             config.connections_per_peer_max = connections_per_peer;
             config.peers_max = 3;
             config.pending_max = 4;
+            config.pending_per_source_max = 2;
+            config.required_max = 4;
+            config.required_dials_max = 2;
+            config.elimination = elimination;
         });
         let listener = listening(&mut node);
         let (links, gone) = (Vec::new(), Vec::new());
@@ -139,7 +160,11 @@ impl Run {
         let now = self.now;
         match *op {
             Op::Accept => {
-                let setup = self.node.handle_accepted(now, self.listener, at(7));
+                // From somewhere else each time, and from here too.
+                let number = self.gone.len() + self.links.len();
+                let ip = [[127, 0, 0, 1], [10, 0, 0, 1], [10, 0, 0, 2]][number % 3];
+                let remote = SocketAddr::from((ip, 7));
+                let setup = self.node.handle_accepted(now, self.listener, remote);
                 self.links.extend(setup.map(|setup| setup.connection));
             }
             Op::Dial { peer } => {
@@ -182,6 +207,38 @@ impl Run {
             }
             Op::Disconnect { peer } => {
                 let _gone = self.node.disconnect(now, id(peer));
+            }
+            Op::Connect { peer } => {
+                self.application.dials.extend(self.node.connect(now, id(peer)));
+            }
+            Op::Require { peers, named } => {
+                let place = |n: usize| {
+                    let address = Address::from(at(20 + n as u16));
+                    if named { address.with_peer(id(peers % 4)) } else { address }
+                };
+                let addresses = (0..=peers / 4 % 3).map(place).collect();
+                let _many = self.node.require(now, addresses);
+            }
+            Op::SetRequired { nth, peer } => {
+                let required = self.node.required().nth(nth);
+                let addresses = vec![Address::from(at(30)).with_peer(id(peer))];
+                if let Some(required) = required {
+                    assert_eq!(self.node.set_required(now, required, addresses), Ok(()));
+                }
+            }
+            Op::Release { nth } => {
+                let required = self.node.required().nth(nth);
+                if let Some(required) = required {
+                    assert_eq!(self.node.release(now, required), Ok(()));
+                }
+            }
+            Op::Block { rule: number } => {
+                assert!(self.node.block(now, rule(number)).is_ok());
+            }
+            Op::Unblock { rule: number } => drop(self.node.unblock(now, &rule(number))),
+            Op::Alive { nth } => self.report(nth, ToNode { alive: true, ..ToNode::default() }),
+            Op::Settled { nth } => {
+                self.report(nth, ToNode { settled: true, ..ToNode::default() });
             }
             Op::Register { name } => {
                 let _again = self.node.register(now, protocol(name));
@@ -240,6 +297,14 @@ fn closed() -> ToNode {
     ToNode { closed: Some(Box::new(closed)), ..ToNode::default() }
 }
 
+fn rule(number: usize) -> Rule {
+    match number {
+        0..4 => Rule::peer(id(number)),
+        4 => "10.0.0.2".parse().unwrap(),
+        _ => "127.0.0.1:9".parse().unwrap(),
+    }
+}
+
 fn protocol(name: usize) -> ProtocolId {
     ProtocolId::new(["/x", "/y", "/z"][name]).unwrap()
 }
@@ -247,9 +312,10 @@ fn protocol(name: usize) -> ProtocolId {
 proptest! {
     #[test]
     fn what_the_application_is_told_alternates_and_every_dial_is_answered_once(
-        ops in ops(), connections_per_peer in 1..3_usize,
+        ops in ops(), connections_per_peer in 1..3_usize, elimination in 0..3_usize,
     ) {
-        let mut run = Run::new(connections_per_peer);
+        let all = [Elimination::Random, Elimination::FirstIn, Elimination::LastIn];
+        let mut run = Run::new(connections_per_peer, all[elimination]);
         for op in &ops {
             run.apply(op);
         }
