@@ -164,12 +164,14 @@ impl SlabSet {
         self.waiting.len().saturating_add(current)
     }
 
-    /// Whether messages pin more than half of the slabs that may exist. The owner then copies
+    /// Whether messages pin more than half of the slabs that may exist, or all but the lent
+    /// ones, so that none could take the place of one that is pinned, too. The owner then copies
     /// small messages out of their slabs instead of slicing. O(1) unless it is so.
     pub fn pressure(&mut self) -> bool {
-        let half = self.config.outstanding_max / 2;
-        self.waiting.len().saturating_add(usize::from(self.current.is_some())) > half
-            && self.pinned() > half
+        let spared = self.config.outstanding_max.saturating_sub(self.lent).saturating_sub(1);
+        let most = spared.min(self.config.outstanding_max / 2);
+        self.waiting.len().saturating_add(usize::from(self.current.is_some())) > most
+            && self.pinned() > most
     }
 
     /// Frees every slab that is neither lent nor pinned, for a connection that fell silent.

@@ -86,6 +86,20 @@ fn pressure_begins_above_half_of_the_bound_and_ends_with_the_messages() {
 }
 
 #[test]
+fn pressure_begins_before_the_lent_slabs_are_all_that_is_left() {
+    let mut set = set(2, 4);
+    let lent = [set.take().unwrap(), set.take().unwrap()];
+    let first = fill(&mut set);
+    assert!(!set.pressure());
+    let second = fill(&mut set);
+    assert!(set.pressure());
+    drop(first);
+    assert!(!set.pressure());
+    lent.into_iter().for_each(|slab| set.give_back(slab));
+    assert_eq!((set.pinned(), second.len()), (1, SLAB));
+}
+
+#[test]
 fn shrink_frees_all_but_lent_and_pinned_slabs() {
     let mut set = set(4, 8);
     let pinned = fill(&mut set);

@@ -37,7 +37,7 @@ pub(super) struct Inbound {
     lent: Option<BytesMut>,
     lent_len: usize,
     /// What the channel opens into.
-    plain: Option<BytesMut>,
+    pub(super) plain: Option<BytesMut>,
     chunk: Bytes,
     at: usize,
     inner: Option<(Layer, usize)>,
@@ -126,6 +126,10 @@ impl<C: SecureChannel> Connection<C> {
         if self.inbound.at < self.inbound.chunk.len() {
             return None;
         }
+        if self.memory_at.is_some() && !self.inbound.is_drained() {
+            // Until what is there can be opened, more of it would only pile up.
+            return None;
+        }
         let lent = match self.inbound.lent.take() {
             Some(mut lent) => {
                 if lent.capacity().saturating_sub(lent.len()) < lent.len().max(1024) {
@@ -155,6 +159,10 @@ impl<C: SecureChannel> Connection<C> {
         }
         let received = lent.len().saturating_sub(self.inbound.lent_len);
         self.inbound.lent_len = lent.len();
+        if received > 0 {
+            // It may be a part of a record that takes longer to come than a peer may be silent.
+            self.outer.handle_sign_of_life(now);
+        }
         self.count_moved(now, received);
         self.pump(now);
         Ok(())
@@ -206,8 +214,14 @@ impl<C: SecureChannel> Connection<C> {
             self.begin_chunk(chunk);
             return true;
         }
+        // What was opened before would pin its slab while another one is asked for.
+        self.inbound.chunk = Bytes::new();
+        self.inbound.at = 0;
         let mut plain = match self.take_plain() {
-            Some(plain) => plain,
+            Some(plain) => {
+                self.memory_at = None;
+                plain
+            }
             None => {
                 self.memory_at = Some(now.after(MEMORY_RETRY));
                 return false;

@@ -150,8 +150,10 @@ impl<C: SecureChannel> Connection<C> {
             self.framed.advance(n.saturating_sub(sealed));
         }
         self.marks.advance(sealed);
-        self.lanes.transmitted(self.left_position());
+        let left = self.left_position();
+        self.lanes.transmitted(left);
         if n > 0 {
+            self.outer.handle_transmitted(now, left);
             self.carrier_deadline = None;
             self.count_moved(now, n);
         }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::contract::TimerKind;
 use crate::error::Refusal;
 use crate::id::ProtocolId;
-use crate::secure::{ChannelFactory, Insecure, PlainChannel};
+use crate::secure::{ChannelError, ChannelFactory, Insecure, Opened, PlainChannel};
 use crate::seed::Seed;
 
 const START: Instant = Instant::from_nanos(1_000_000_000);
@@ -22,6 +22,13 @@ fn id(digit: u8) -> PeerId {
 
 /// A link that a peer made, which has said who it is.
 fn proven(config: Config) -> Connection<PlainChannel> {
+    proven_over(config, |channel| channel)
+}
+
+fn proven_over<C: SecureChannel>(
+    config: Config,
+    over: impl Fn(PlainChannel) -> C,
+) -> Connection<C> {
     let mut factory = Insecure::new(id(b'1')).unwrap();
     let setup = Setup {
         connection: ConnectionId { index: 0, generation: 0 },
@@ -32,14 +39,14 @@ fn proven(config: Config) -> Connection<PlainChannel> {
         config: Arc::new(config),
         seed: Seed::from_u64(1),
     };
-    let channel = factory.channel(Direction::Inbound, None);
+    let channel = over(factory.channel(Direction::Inbound, None));
     let mut connection = Connection::new(setup, channel, START);
     give(&mut connection, id(b'2').as_bytes());
     assert_eq!(connection.poll_report().unwrap().proven, Some(id(b'2')));
     connection
 }
 
-fn give(connection: &mut Connection<PlainChannel>, bytes: &[u8]) {
+fn give<C: SecureChannel>(connection: &mut Connection<C>, bytes: &[u8]) {
     connection.recv_buf().unwrap().extend_from_slice(bytes);
     connection.handle_received(START).unwrap();
 }
@@ -97,4 +104,61 @@ fn one_that_ends_looks_for_memory_again_too() {
     // The end that it waited for is noticed, and all is over.
     connection.handle_eof(next.at);
     assert_eq!(connection.next_timeout().unwrap().why, TimerKind::Close);
+}
+
+/// A channel that copies all its life, as one does that seals.
+struct Copying(PlainChannel);
+
+impl SecureChannel for Copying {
+    fn open(&mut self, input: &mut BytesMut, plain: &mut BytesMut) -> Result<Opened, ChannelError> {
+        self.0.open(input, plain)
+    }
+
+    fn flush(&mut self, out: &mut BytesMut) {
+        self.0.flush(out);
+    }
+
+    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize {
+        self.0.seal(plain, out, out_max)
+    }
+
+    fn peer(&self) -> Option<PeerId> {
+        self.0.peer()
+    }
+
+    fn is_transparent(&self) -> bool {
+        false
+    }
+
+    fn close(&mut self) {
+        self.0.close();
+    }
+
+    fn handle_eof(&mut self) -> Result<(), ChannelError> {
+        self.0.handle_eof()
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_for_want_of_memory_does_not_pile_up() {
+    let mut connection = proven_over(Config::default(), Copying);
+    let proceed = Verdict::Proceed { exchange: false };
+    let order = ToConnection { proven_verdict: Some(proceed), ..ToConnection::default() };
+    connection.handle_order(START, order);
+    let header = [0; 5];
+    connection.recv_buf().unwrap().extend_from_slice(&header);
+    // Somebody else has all the others.
+    let mut pinned: Vec<BytesMut> = connection.inbound.plain.take().into_iter().collect();
+    while let Some(slab) = connection.inbound.take_slab() {
+        pinned.push(slab);
+    }
+    connection.handle_received(START).unwrap();
+    assert!(connection.recv_buf().is_none() && !connection.may_read());
+    let next = connection.next_timeout().unwrap();
+    assert_eq!(next.why, TimerKind::Memory);
+    connection.inbound.give_back(pinned.pop().unwrap());
+    assert!(connection.recv_buf().is_none());
+    connection.handle_timeout(next.at);
+    assert!(connection.recv_buf().is_some_and(|lent| lent.is_empty()));
+    assert!(connection.may_read() && !connection.is_closing());
 }

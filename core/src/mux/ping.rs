@@ -1,7 +1,9 @@
 //! Pings of this side: the round trip time and the keep-alive (spec 2.2).
 //!
 //! At most one ping is under way. A ping that measures may stay unanswered; a keep-alive ping
-//! has a deadline, which every sign of life moves: only a silent peer ends the session.
+//! has a deadline, which every sign of life moves: only a silent peer ends the session. A ping
+//! that stands behind other output cannot be answered yet: until the carrier has taken it, all
+//! that the carrier takes moves the deadline, too (D-24), and nothing that it takes afterwards.
 
 use core::time::Duration;
 
@@ -13,10 +15,12 @@ enum State {
     Idle,
     /// To be framed.
     Queued,
-    /// Framed at `sent`, and not yet answered.
+    /// Framed at `sent`, and not yet answered. `end` is the position behind its frame in the
+    /// output, until the carrier is known to have taken it.
     Waiting {
         value: u32,
         sent: Instant,
+        end: Option<u64>,
     },
 }
 
@@ -101,23 +105,45 @@ impl Pinger {
         answered
     }
 
-    /// The value of the ping to frame now, if one is queued.
-    pub(super) const fn frame(&mut self, now: Instant) -> Option<u32> {
+    /// The value of the ping to frame now, if one is queued; its frame ends at the position `end`
+    /// of the output.
+    pub(super) const fn frame(&mut self, now: Instant, end: u64) -> Option<u32> {
         if !self.wants_transmit() {
             return None;
         }
         let value = self.next_value;
         self.next_value = value.wrapping_add(1);
-        self.state = State::Waiting { value, sent: now };
+        self.state = State::Waiting { value, sent: now, end: Some(end) };
         Some(value)
+    }
+
+    /// Takes note that the carrier took something: everything up to the position `taken`.
+    pub(super) fn on_transmitted(&mut self, now: Instant, taken: u64) {
+        match &mut self.state {
+            State::Queued => {}
+            State::Waiting { end, .. } if end.is_some() => {
+                end.take_if(|end| *end <= taken);
+            }
+            State::Idle | State::Waiting { .. } => return,
+        }
+        self.put_off(now);
+    }
+
+    /// Takes note of bytes from the peer, which may not be read yet.
+    pub(super) fn on_life(&mut self, now: Instant) {
+        self.last_received = now;
+        self.put_off(now);
     }
 
     /// Takes note of bytes from the peer.
     pub(super) fn on_received(&mut self, now: Instant) {
-        self.last_received = now;
+        self.on_life(now);
         if matches!(self.probe, Probe::Asked { since } if now.since(since) >= STALE) {
             self.probe = Probe::Answered;
         }
+    }
+
+    fn put_off(&mut self, now: Instant) {
         if self.due.is_some() {
             self.due = Some(now.after(self.pong_timeout));
         }
@@ -126,7 +152,7 @@ impl Pinger {
     /// Takes a pong; gives the time it took, if it answers the ping under way.
     pub(super) fn on_pong(&mut self, value: u32, now: Instant) -> Option<Duration> {
         match self.state {
-            State::Waiting { value: asked, sent } if asked == value => {
+            State::Waiting { value: asked, sent, .. } if asked == value => {
                 let took = now.since(sent);
                 self.state = State::Idle;
                 self.due = None;
@@ -177,15 +203,15 @@ mod tests {
     fn pinger() -> Pinger {
         let ten = Duration::from_secs(10);
         let mut ping = Pinger::new(Some(ten), ten, at(0));
-        assert_eq!(ping.frame(at(0)), Some(0));
+        assert_eq!(ping.frame(at(0), 12), Some(0));
         ping
     }
 
     #[test]
     fn the_first_ping_measures_and_may_stay_unanswered() {
         let mut ping = Pinger::new(None, Duration::from_secs(10), at(0));
-        assert_eq!(ping.frame(at(1)), Some(0));
-        assert_eq!(ping.frame(at(1)), None);
+        assert_eq!(ping.frame(at(1), 12), Some(0));
+        assert_eq!(ping.frame(at(1), 24), None);
         assert_eq!(ping.next_timeout(), None);
         assert!(ping.handle_timeout(at(1000)));
         assert_eq!(ping.on_pong(1, at(3)), None);
@@ -200,7 +226,7 @@ mod tests {
         ping.request(at(9));
         assert!(!ping.wants_transmit());
         ping.request(at(10));
-        assert_eq!(ping.frame(at(10)), Some(1));
+        assert_eq!(ping.frame(at(10), 24), Some(1));
         assert_eq!(ping.on_pong(0, at(11)), None);
         assert_eq!(ping.on_pong(1, at(12)), Some(Duration::from_secs(2)));
     }
@@ -223,12 +249,33 @@ mod tests {
     fn any_sign_of_life_moves_the_deadline_and_the_answer_removes_it() {
         let mut ping = pinger();
         assert!(ping.handle_timeout(at(10)));
-        assert_eq!(ping.frame(at(10)), Some(1));
+        assert_eq!(ping.frame(at(10), 24), Some(1));
         ping.on_received(at(19));
         assert_eq!(ping.next_timeout(), Some((at(29), TimerKind::Pong)));
         ping.on_received(at(20));
         ping.on_pong(1, at(20));
         assert_eq!(ping.next_timeout(), Some((at(30), TimerKind::KeepAlive)));
+    }
+
+    #[test]
+    fn d24_what_the_carrier_takes_moves_the_deadline_until_it_has_taken_the_ping() {
+        let due = |secs| Some((at(secs), TimerKind::Pong));
+        let mut ping = pinger();
+        ping.on_transmitted(at(5), 6);
+        assert_eq!(ping.next_timeout(), Some((at(10), TimerKind::KeepAlive)));
+        assert!(ping.handle_timeout(at(10)));
+        // While there is no room to frame it.
+        ping.on_transmitted(at(12), 500);
+        assert_eq!(ping.next_timeout(), due(22));
+        assert_eq!(ping.frame(at(13), 1000), Some(1));
+        ping.on_transmitted(at(20), 999);
+        assert_eq!(ping.next_timeout(), due(30));
+        assert!(ping.handle_timeout(at(29)));
+        ping.on_transmitted(at(29), 1000);
+        assert_eq!(ping.next_timeout(), due(39));
+        ping.on_transmitted(at(30), 2000);
+        assert_eq!(ping.next_timeout(), due(39));
+        assert!(!ping.handle_timeout(at(39)));
     }
 
     #[test]

@@ -336,6 +336,24 @@ impl Session {
         }
     }
 
+    /// Takes note that the carrier took something of what it was offered: of what was framed,
+    /// all up to `position`, counted as [`OutBuf::position`](crate::buffer::out::OutBuf::position)
+    /// does in the one buffer that [`Session::transmit`] frames into.
+    ///
+    /// A keep-alive ping that stands behind other output has its deadline moved by it, until it
+    /// has been taken itself (D-24). Without these calls the deadline counts from the timer on.
+    pub fn handle_transmitted(&mut self, now: Instant, position: u64) {
+        let now = self.clock.advance(now);
+        self.ping.on_transmitted(now, position);
+    }
+
+    /// Takes note that bytes of the peer came which the layers below cannot hand on yet, such as
+    /// a part of a record: it is alive. [`Session::receive`] notices its input by itself.
+    pub fn handle_sign_of_life(&mut self, now: Instant) {
+        let now = self.clock.advance(now);
+        self.ping.on_life(now);
+    }
+
     /// When [`Session::handle_timeout`] has something to do, and what.
     #[must_use]
     pub fn next_timeout(&self) -> Option<(Instant, TimerKind)> {

@@ -134,7 +134,8 @@ impl Session {
             if !room.fits_header() {
                 return false;
             }
-            if let Some(value) = self.ping.frame(now) {
+            let end = room.out.position().saturating_add(HEADER_LEN as u64);
+            if let Some(value) = self.ping.frame(now, end) {
                 room.put(Kind::Ping, Flags::SYN, 0, value);
             }
         }

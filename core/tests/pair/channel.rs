@@ -2,6 +2,7 @@
 //! its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_core::config::Config;
@@ -18,6 +19,7 @@ over_both_channels!(
     a_refused_peer_is_let_go_in_order,
     a_violation_ends_the_link_without_any_time_passing,
     small_slabs_are_enough,
+    few_slabs_are_enough_for_an_application_that_keeps_messages,
     what_has_left_is_let_go_of_although_the_output_never_runs_empty,
 );
 
@@ -83,6 +85,30 @@ fn small_slabs_are_enough<F: Channels>() {
         world.send(0, 1, "/echo", vec![1; len]);
         world.run();
         assert_eq!(world.ends[1].messages.pop().map(|message| message.payload.len()), Some(len));
+    }
+}
+
+/// They pin slabs until no further one can be spared; from then on messages are copied.
+fn few_slabs_are_enough_for_an_application_that_keeps_messages<F: Channels>() {
+    for slab in [4096, 34 << 10, 64 << 10] {
+        let mut config = Config::default();
+        config.slab = slab;
+        config.slabs_max = 4;
+        let mut world = pair_with::<F>(4, config);
+        world.connect(0, 1);
+        world.ends[1].takes = false;
+        let (mut kept, mut count) = (Vec::new(), 0);
+        for len in (0..60).map(|at| 3000 + at * 71).chain([100_000, 1 << 20]).chain([50; 20]) {
+            world.send(0, 1, "/echo", vec![1; len]);
+            world.run();
+            count += 1;
+            let now = world.now;
+            kept.extend(world.ends[1].endpoint.poll_message(now));
+            assert_eq!(kept.len(), count, "slabs of {slab} bytes");
+            assert_eq!(kept[count - 1].payload, vec![1; len]);
+        }
+        world.advance(Duration::from_secs(60));
+        assert_eq!(world.told(1).last().unwrap(), "+/echo");
     }
 }
 

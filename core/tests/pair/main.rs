@@ -12,3 +12,4 @@ mod properties;
 mod record;
 mod replay;
 mod script;
+mod slow;
