@@ -23,10 +23,17 @@ pub(crate) enum Event {
         node: usize,
         life: u32,
     },
-    /// An application sees to the peers that it wants.
-    Keep {
+    /// An application connects a peer again that it has disconnected.
+    Connect {
         node: usize,
         life: u32,
+        peer: usize,
+    },
+    /// An application lets a peer in again that it has kept out.
+    Unblock {
+        node: usize,
+        life: u32,
+        peer: usize,
     },
     /// A fault of this kind comes.
     Fault(Fault),
@@ -72,4 +79,5 @@ pub(crate) enum Fault {
     Clock,
     SlowApplication,
     Disconnect,
+    Block,
 }

@@ -35,6 +35,10 @@ impl People {
         }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.ids.len()
+    }
+
     pub(crate) fn id(&self, node: usize) -> &PeerId {
         &self.ids[node]
     }

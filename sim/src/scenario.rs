@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use headwater_core::config::Config;
+use headwater_core::peers::Elimination;
+use headwater_core::supervisor::BackoffKind;
 
 use crate::Options;
 use crate::draw::Draw;
@@ -96,6 +98,7 @@ pub(crate) struct Faults {
     pub(crate) clock: Option<Duration>,
     pub(crate) slow_application: Option<Duration>,
     pub(crate) disconnect: Option<Duration>,
+    pub(crate) block: Option<Duration>,
 }
 
 impl Faults {
@@ -115,6 +118,7 @@ impl Faults {
             (Fault::Clock, self.clock),
             (Fault::SlowApplication, self.slow_application),
             (Fault::Disconnect, self.disconnect),
+            (Fault::Block, self.block),
         ];
         all.into_iter().filter_map(|(fault, mean)| Some((fault, mean?))).collect()
     }
@@ -229,6 +233,13 @@ fn config(required: &[Vec<usize>], channel: Channel, draw: &mut Draw) -> Config 
         config.close_deadline = Duration::from_secs(2);
     }
     config.compress = draw.chance(10);
+    if draw.chance(50) {
+        config.backoff.ceiling = Duration::from_secs(draw.between(2, 20));
+        let kinds = [BackoffKind::Fibonacci, BackoffKind::Exponential, BackoffKind::Constant];
+        config.backoff.kind = *draw.pick(&kinds).unwrap_or(&BackoffKind::Fibonacci);
+    }
+    let eliminations = [Elimination::LastIn, Elimination::FirstIn, Elimination::Random];
+    config.elimination = *draw.pick(&eliminations).unwrap_or(&Elimination::LastIn);
     config
 }
 
@@ -282,6 +293,7 @@ fn faults(nodes: usize, draw: &mut Draw) -> Faults {
         clock: often(60, 1200, 40),
         slow_application: often(40, 600, 60),
         disconnect: often(100, 2000, 50),
+        block: often(100, 2000, 30),
     }
 }
 

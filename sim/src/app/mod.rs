@@ -1,11 +1,12 @@
-//! What the application of one node does: it keeps its required peers, sends, borrows streams,
+//! What the application of one node does: it requires peers, sends, borrows streams,
 //! registers protocols, and takes what comes, sometimes late.
 
-pub(crate) mod keeper;
 pub(crate) mod payload;
+mod required;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_core::address::Address;
 use headwater_core::connection::LaneNews;
 use headwater_core::error::{BorrowError, SendError};
 use headwater_core::id::ProtocolId;
@@ -17,8 +18,8 @@ use crate::host::{Host, Stream, StreamNews, Violation, ensure};
 use crate::people::People;
 use crate::scenario::Load;
 use headwater_core::time::Instant;
-use keeper::Keeper;
 use payload::Head;
+use required::Required;
 
 /// Protocols of applications; the first is supported by every node, always.
 pub(crate) const PROTOCOLS: usize = 5;
@@ -32,7 +33,7 @@ pub(crate) struct App {
     pub(crate) node: usize,
     pub(crate) life: u32,
     draw: Draw,
-    pub(crate) keeper: Keeper,
+    pub(crate) required: Required,
     pub(crate) reads: bool,
     pub(crate) notices: Notices,
     /// Everything that it has ever announced.
@@ -65,6 +66,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) message_max: usize,
     /// Whether protocols may change now.
     pub(crate) may_change: bool,
+    /// Whether there is room for peers that nobody requires.
+    pub(crate) may_dial: bool,
 }
 
 impl App {
@@ -76,7 +79,7 @@ impl App {
         Self {
             node: life.0,
             life: life.1,
-            keeper: Keeper::new(required),
+            required: Required::new(required),
             draw,
             reads: true,
             notices: Notices::default(),
@@ -98,7 +101,7 @@ impl App {
         }
         let listening = desk.host.listen(desk.now, crate::net::address(self.node));
         ensure!(listening.is_ok(), "{listening:?} when listening");
-        Ok(())
+        self.require_all(desk)
     }
 
     /// How long until it acts again.
@@ -113,7 +116,9 @@ impl App {
             800..960 => self.use_stream(desk),
             960..985 => self.give_back_any(desk),
             985..995 if desk.may_change => self.change_protocol(desk),
-            985..995 => Ok(()),
+            995..997 if desk.may_change => self.change_required(desk),
+            997 if desk.may_dial => self.dial_any(desk),
+            985..998 => Ok(()),
             _ => {
                 // A burst, to fill what can be filled.
                 for _ in 0..self.draw.below(60) {
@@ -163,6 +168,16 @@ impl App {
         let name = desk.people.protocol(protocol);
         let sent = desk.host.send(desk.now, desk.people.id(to), name, head.encode());
         self.sent(desk, &head, &sent)
+    }
+
+    /// Dials anybody, as an application does that looks for company.
+    fn dial_any(&mut self, desk: &mut Desk<'_>) -> Result<(), Violation> {
+        let peer = self.draw.below(desk.people.count());
+        if peer != self.node {
+            // As many dials may be under way as are allowed.
+            let _dial = desk.host.dial(desk.now, Address::from(crate::net::address(peer)));
+        }
+        Ok(())
     }
 
     /// Notes what came of a message.

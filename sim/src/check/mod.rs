@@ -3,4 +3,5 @@
 
 pub(crate) mod ledger;
 pub(crate) mod notices;
+pub(crate) mod retries;
 pub(crate) mod whole;

@@ -40,7 +40,7 @@ pub(crate) fn check_healed(world: &World<'_>) -> Result<(), Violation> {
         let Some(host) = place.host.as_deref() else {
             return Err(Violation(format!("{node} is down")));
         };
-        for required in place.app.keeper.required() {
+        for required in place.app.required.peers() {
             let connected = place.app.notices.is_connected(world.people.id(required));
             ensure!(connected, "{node} is not connected with {required}");
         }

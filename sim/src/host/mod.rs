@@ -14,13 +14,15 @@ use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
 use headwater_core::connection::{LaneId, LaneNews};
-use headwater_core::contract::{Deadline, DialId, Notification};
+use headwater_core::contract::{Deadline, DialId, Notification, RequiredId};
 use headwater_core::endpoint::BorrowedId;
 use headwater_core::error::{ApplicationError, BorrowError, SendError};
 use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
 use headwater_core::message::Message;
+use headwater_core::peers::Rule;
 use headwater_core::pool::Load;
 use headwater_core::protocol::ProtocolSet;
+use headwater_core::supervisor::RequiredState;
 use headwater_core::time::Instant;
 
 use crate::event::{Task, Time};
@@ -65,7 +67,8 @@ pub(crate) struct Way {
 fn links_max(config: &Config) -> usize {
     // Live ones, and two being established with each peer; unproven ones; dials; ending ones.
     let live = config.peers_max * (config.connections_per_peer_max + 2);
-    live + 2 * config.pending_max + config.dials_max + config.peers_max
+    let coming = config.pending_max + config.dials_max + config.required_dials_max;
+    live + coming + config.ending_max + config.peers_max
 }
 
 /// A promise that was not kept.
@@ -90,6 +93,21 @@ pub(crate) trait Host {
     fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), ApplicationError>;
     fn register(&mut self, now: Instant, protocol: ProtocolId) -> Result<(), ApplicationError>;
     fn unregister(&mut self, now: Instant, protocol: &ProtocolId) -> Result<(), ApplicationError>;
+    fn connect(&mut self, now: Instant, peer: PeerId) -> Result<DialId, ApplicationError>;
+    fn require(
+        &mut self,
+        now: Instant,
+        addresses: Vec<Address>,
+    ) -> Result<RequiredId, ApplicationError>;
+    fn set_required(
+        &mut self,
+        now: Instant,
+        required: RequiredId,
+        addresses: Vec<Address>,
+    ) -> Result<(), ApplicationError>;
+    fn release(&mut self, now: Instant, required: RequiredId) -> Result<(), ApplicationError>;
+    fn block(&mut self, now: Instant, rule: Rule) -> Result<bool, ApplicationError>;
+    fn unblock(&mut self, now: Instant, rule: &Rule) -> bool;
     fn stop(&mut self, now: Instant);
     fn send(
         &mut self,
@@ -136,6 +154,7 @@ pub(crate) trait Host {
     fn sockets(&self) -> &BTreeMap<ConnectionId, Socket>;
     /// The connections there are.
     fn connections(&self) -> Vec<ConnectionId>;
+    fn required_state(&self, required: RequiredId) -> Option<RequiredState>;
     fn is_stopped(&self) -> bool;
     /// Checks that every socket has its connection and every connection its socket, and that
     /// there are no more than there may be.

@@ -7,15 +7,18 @@ use bytes::{Bytes, BytesMut};
 use headwater_core::address::Address;
 use headwater_core::config::Config;
 use headwater_core::contract::{
-    Command, Deadline, DialId, Event, IoCause, LinkCommand, ListenerId, Notification, TimerKind,
+    Command, Deadline, DialId, Event, IoCause, LinkCommand, ListenerId, Notification, RequiredId,
+    TimerKind,
 };
 use headwater_core::endpoint::Endpoint;
 use headwater_core::error::{ApplicationError, BorrowError, SendError};
 use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
 use headwater_core::message::Message;
+use headwater_core::peers::Rule;
 use headwater_core::protocol::ProtocolSet;
 use headwater_core::secure::ChannelFactory;
 use headwater_core::seed::Seed;
+use headwater_core::supervisor::RequiredState;
 use headwater_core::time::Instant;
 
 use super::socket::{self, Bits};
@@ -259,6 +262,45 @@ impl<F: ChannelFactory> Host for Whole<F> {
         self.endpoint.unregister(now, protocol)
     }
 
+    fn connect(&mut self, now: Instant, peer: PeerId) -> Result<DialId, ApplicationError> {
+        self.woken = true;
+        self.endpoint.connect(now, peer)
+    }
+
+    fn require(
+        &mut self,
+        now: Instant,
+        addresses: Vec<Address>,
+    ) -> Result<RequiredId, ApplicationError> {
+        self.woken = true;
+        self.endpoint.require(now, addresses)
+    }
+
+    fn set_required(
+        &mut self,
+        now: Instant,
+        required: RequiredId,
+        addresses: Vec<Address>,
+    ) -> Result<(), ApplicationError> {
+        self.woken = true;
+        self.endpoint.set_required(now, required, addresses)
+    }
+
+    fn release(&mut self, now: Instant, required: RequiredId) -> Result<(), ApplicationError> {
+        self.woken = true;
+        self.endpoint.release(now, required)
+    }
+
+    fn block(&mut self, now: Instant, rule: Rule) -> Result<bool, ApplicationError> {
+        self.woken = true;
+        self.endpoint.block(now, rule)
+    }
+
+    fn unblock(&mut self, now: Instant, rule: &Rule) -> bool {
+        self.woken = true;
+        self.endpoint.unblock(now, rule)
+    }
+
     fn stop(&mut self, now: Instant) {
         self.woken = true;
         self.endpoint.stop(now);
@@ -403,6 +445,10 @@ impl<F: ChannelFactory> Host for Whole<F> {
     fn connections(&self) -> Vec<ConnectionId> {
         // They have no tasks of their own.
         Vec::new()
+    }
+
+    fn required_state(&self, required: RequiredId) -> Option<RequiredState> {
+        self.endpoint.required_state(required)
     }
 
     fn is_stopped(&self) -> bool {

@@ -71,6 +71,7 @@ impl World<'_> {
                 self.note(node, format_args!("does not read for {wait:?}"));
             }
             Fault::Disconnect => self.disconnect_any()?,
+            Fault::Block => self.block_any()?,
         }
         if let Some((_, mean)) = self.scenario.faults.all().into_iter().find(|f| f.0 == fault) {
             let wait = self.draw.around(mean);
@@ -154,12 +155,26 @@ impl World<'_> {
             return Ok(());
         };
         self.note(node, format_args!("disconnects {peer}"));
-        self.with_app(node, |_, desk| {
-            // It may be gone, and the application not told yet.
-            let _gone = desk.host.disconnect(desk.now, peer);
+        let Some(peer) = self.people.index(&peer) else { return Ok(()) };
+        self.with_app(node, |app, desk| {
+            app.disconnect(desk, peer);
             Ok(())
         })?;
         self.plan_woken(node);
+        let wait = self.draw.any_scale(MILLI, LONGEST);
+        let life = self.places[node].life;
+        self.time.plan_in(wait, Event::Connect { node, life, peer });
+        Ok(())
+    }
+
+    fn block_any(&mut self) -> Result<(), Violation> {
+        let (node, peer) = (self.draw.below(self.places.len()), self.draw.below(self.places.len()));
+        self.note(node, format_args!("keeps {peer} out"));
+        self.with_app(node, |app, desk| app.block(desk, peer))?;
+        self.plan_woken(node);
+        let wait = self.draw.any_scale(MILLI, LONGEST);
+        let life = self.places[node].life;
+        self.time.plan_in(wait, Event::Unblock { node, life, peer });
         Ok(())
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use headwater_core::address::Address;
 use headwater_core::contract::Notification;
 use headwater_core::secure::Insecure;
 use headwater_core::seed::Seed;
 
 use super::{Phase, World};
 use crate::app::payload::Head;
-use crate::app::{App, Desk, keeper};
+use crate::app::{App, Desk};
+use crate::check::retries;
 use crate::event::{Event, Task};
 use crate::host::{Apart, Cx, Host, Violation, Whole, ensure};
 use crate::record::Record;
@@ -52,7 +52,6 @@ impl World<'_> {
         place.tasks.clear();
         place.stop_by = None;
         self.with_app(node, |app, desk| app.start(desk))?;
-        self.time.plan_in(Duration::from_millis(1), Event::Keep { node, life });
         let pause = self.places[node].app.pause(&self.scenario.load);
         self.time.plan_in(pause, Event::Act { node, life });
         self.plan_woken(node);
@@ -90,6 +89,7 @@ impl World<'_> {
             world_now: self.time.now(),
             now,
             message_max: self.scenario.config.message_max,
+            may_dial: self.scenario.config.peers_max >= self.people.count(),
             may_change: matches!(self.phase, Phase::Storm | Phase::Healing { .. }),
         };
         act(&mut place.app, &mut desk).map(Some)
@@ -170,7 +170,7 @@ impl World<'_> {
 
     /// The application hears what there is, if it listens.
     pub(super) fn hear(&mut self, node: usize) -> Result<(), Violation> {
-        let (mut keep, mut told) = (false, 0);
+        let mut told = 0;
         let place = &mut self.places[node];
         let clock = place.clock(self.time.now());
         let Some(host) = &mut place.host else { return Ok(()) };
@@ -183,13 +183,9 @@ impl World<'_> {
             told += 1;
             place.app.notices.observe(&notification)?;
             match &notification {
-                Notification::Disconnected { .. } => keep = true,
                 Notification::Connected { .. } => self.links_made += 1,
-                Notification::Dialed { dial, .. } => {
-                    place.app.keeper.dial_over(clock, *dial, true);
-                }
-                Notification::DialFailed { dial, .. } => {
-                    keep |= place.app.keeper.dial_over(clock, *dial, false);
+                Notification::Retrying { failures, wait, .. } => {
+                    retries::check(&self.scenario.config.backoff, *failures, *wait)?;
                 }
                 Notification::Undelivered { peer, messages, .. } => {
                     let to = self.people.index(peer);
@@ -219,9 +215,6 @@ impl World<'_> {
             self.trace.number(told << 32 | taken);
         }
         self.with_app(node, |app, desk| app.hear_streams(desk))?;
-        if keep {
-            self.keep(node)?;
-        }
         Ok(())
     }
 
@@ -240,41 +233,29 @@ impl World<'_> {
         Ok(())
     }
 
-    pub(super) fn on_keep(&mut self, node: usize, life: u32) -> Result<(), Violation> {
-        if self.lives(node, life) {
-            self.keep(node)?;
-            self.time.plan_in(keeper::CHECK, Event::Keep { node, life });
+    pub(super) fn on_connect(
+        &mut self,
+        node: usize,
+        life: u32,
+        peer: usize,
+    ) -> Result<(), Violation> {
+        if self.lives(node, life) && self.places[node].stop_by.is_none() {
+            self.with_app(node, |app, desk| app.connect(desk, peer))?;
+            self.plan_woken(node);
         }
         Ok(())
     }
 
-    /// Dials the required peers that are missing.
-    fn keep(&mut self, node: usize) -> Result<(), Violation> {
-        let place = &self.places[node];
-        let now = place.clock(self.time.now());
-        if place.frozen_until > self.time.now() || place.stop_by.is_some() {
-            return Ok(());
+    pub(super) fn on_unblock(
+        &mut self,
+        node: usize,
+        life: u32,
+        peer: usize,
+    ) -> Result<(), Violation> {
+        if self.lives(node, life) {
+            self.with_app(node, |app, desk| app.unblock(desk, peer))?;
+            self.plan_woken(node);
         }
-        let app = &place.app;
-        let due = app.keeper.due(now, |peer| app.notices.is_connected(self.people.id(peer)));
-        for peer in due {
-            self.with_app(node, |app, desk| {
-                let address = Address::from(crate::net::address(peer));
-                let address = address.with_peer(*desk.people.id(peer));
-                if let Ok(dial) = desk.host.dial(desk.now, address) {
-                    app.keeper.dialling(dial, peer);
-                }
-                Ok(())
-            })?;
-        }
-        let place = &self.places[node];
-        if let Some(next) = place.app.keeper.next(now) {
-            let event = Event::Keep { node, life: place.life };
-            if next.since(now) < keeper::CHECK && self.draw.chance(50) {
-                self.time.plan(place.world_time(next), event);
-            }
-        }
-        self.plan_woken(node);
         Ok(())
     }
 

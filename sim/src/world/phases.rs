@@ -6,7 +6,6 @@ use headwater_core::config::Config;
 use headwater_core::time::Instant;
 
 use super::World;
-use crate::app::keeper;
 use crate::check::whole;
 use crate::event::{Event, Task};
 use crate::host::{Violation, ensure};
@@ -57,14 +56,16 @@ const BANDWIDTH: u64 = 50_000;
 ///
 /// A clock that was set back stands still for as long. Then a dead link is found by its probe;
 /// a dial may have begun just before, and fail for it at its deadline; the wait after it is the
-/// longest one, or ends with the next check. The second attempt may cross one of the other side,
+/// longest one, with what chance adds, and the dial after it may wait for the next check; it has
+/// two places at most that do not answer. The second attempt may cross one of the other side,
 /// and lose; the third has nothing in its way, and ends in time or at its deadline. A list of
 /// protocols that was not answered is pushed again after as long as a probe and two waits.
 pub(crate) fn heal_bound(config: &Config) -> Duration {
     let found = config.keep_alive + config.pong_deadline + config.close_deadline;
-    let attempt = config.dial_deadline + keeper::WAIT_MAX + keeper::CHECK;
+    let wait = config.backoff.ceiling.mul_f64(1.0 + f64::from(config.backoff.jitter) / 100.0);
+    let attempt = 2 * config.dial_deadline + wait + config.check_interval;
     let push = 2 * config.push_deadline + Duration::from_secs(30);
-    JUMP_MAX * 2 + found + 3 * attempt + push
+    JUMP_MAX * 2 + found + 3 * attempt + config.stable_after + push
 }
 
 /// How long it may take until everything accepted has arrived or was given up.
@@ -148,6 +149,8 @@ impl World<'_> {
             let life = self.places[node].life;
             self.on_start(node)?;
             self.on_read_again(node, life)?;
+            self.with_app(node, |app, desk| app.allow_all(desk))?;
+            self.plan_woken(node);
             self.wake_all(node);
         }
         Ok(())

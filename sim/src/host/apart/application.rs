@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use headwater_core::address::Address;
-use headwater_core::contract::{Deadline, DialId, Notification};
+use headwater_core::contract::{Deadline, DialId, Notification, RequiredId};
 use headwater_core::error::{ApplicationError, BorrowError, SendError};
 use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
 use headwater_core::message::Message;
+use headwater_core::peers::Rule;
 use headwater_core::pool::{PushError, WasEmpty};
 use headwater_core::protocol::ProtocolSet;
 use headwater_core::secure::ChannelFactory;
+use headwater_core::supervisor::RequiredState;
 use headwater_core::time::Instant;
 
 use super::Apart;
@@ -85,6 +87,39 @@ impl<F: ChannelFactory> Host for Apart<F> {
 
     fn unregister(&mut self, now: Instant, protocol: &ProtocolId) -> Result<(), ApplicationError> {
         self.call(|core| core.unregister(now, protocol))
+    }
+
+    fn connect(&mut self, now: Instant, peer: PeerId) -> Result<DialId, ApplicationError> {
+        self.call(|core| core.connect(now, peer))
+    }
+
+    fn require(
+        &mut self,
+        now: Instant,
+        addresses: Vec<Address>,
+    ) -> Result<RequiredId, ApplicationError> {
+        self.call(|core| core.require(now, addresses))
+    }
+
+    fn set_required(
+        &mut self,
+        now: Instant,
+        required: RequiredId,
+        addresses: Vec<Address>,
+    ) -> Result<(), ApplicationError> {
+        self.call(|core| core.set_required(now, required, addresses))
+    }
+
+    fn release(&mut self, now: Instant, required: RequiredId) -> Result<(), ApplicationError> {
+        self.call(|core| core.release(now, required))
+    }
+
+    fn block(&mut self, now: Instant, rule: Rule) -> Result<bool, ApplicationError> {
+        self.call(|core| core.block(now, rule))
+    }
+
+    fn unblock(&mut self, now: Instant, rule: &Rule) -> bool {
+        self.call(|core| core.unblock(now, rule))
     }
 
     fn stop(&mut self, now: Instant) {
@@ -230,6 +265,10 @@ impl<F: ChannelFactory> Host for Apart<F> {
 
     fn connections(&self) -> Vec<ConnectionId> {
         self.parts.keys().copied().collect()
+    }
+
+    fn required_state(&self, required: RequiredId) -> Option<RequiredState> {
+        self.core.required_state(required)
     }
 
     fn is_stopped(&self) -> bool {

@@ -129,7 +129,7 @@ impl<F: ChannelFactory> Apart<F> {
 
     fn see_off(&mut self, id: ConnectionId) {
         self.ending.push_back(id);
-        while self.ending.len() > self.config.pending_max {
+        while self.ending.len() > self.config.ending_max {
             let Some(oldest) = self.ending.pop_front() else { break };
             self.signal(oldest, task::HURRY);
         }
