@@ -30,7 +30,7 @@ impl Marks {
         let before = last.and_then(|last| last.checked_sub(1)).and_then(|at| self.marks.get(at));
         let before = before.map_or(self.before, |(end, _)| *end);
         match self.marks.back_mut() {
-            Some(last) if end.saturating_sub(before) <= STEP || last.1 == position => {
+            Some(last) if last.0.saturating_sub(before) < STEP || last.1 == position => {
                 // What a channel adds on its own carries no mark.
                 if last.1 != position {
                     *last = (end, position);
@@ -87,5 +87,16 @@ mod tests {
         marks.put(15_100, 17_800);
         assert_eq!(marks.advance(15_000), 17_800);
         assert_eq!((marks.position(), marks.marks.len()), (17_800, 0));
+    }
+    #[test]
+    fn records_of_any_length_keep_marks_apart() {
+        let mut marks = Marks::default();
+        let mut end = 0;
+        for length in [4000, 100, 4000, 100, 4000, 100, 1, 1, 9000, 3] {
+            end += length;
+            marks.put(end, end as u64);
+            marks.assert_invariants(end);
+        }
+        assert_eq!(marks.advance(end), end as u64);
     }
 }

@@ -525,7 +525,8 @@ impl Node {
                 !known.links.is_empty() || (known.establishing.is_some() && known.hold.is_none());
             if takes_place && !self.stopping {
                 let level = if self.supervisor.requires(peer) { Level::High } else { Level::Low };
-                assert_eq!(self.manager.level(peer).unwrap_or(level), level);
+                // Whoever was required is so no more in a node that stops, and keeps its place.
+                assert!(self.stopping || self.manager.level(peer).unwrap_or(level) == level);
             }
         }
         let placed = self.peers.iter().filter(|(peer, _)| self.manager.level(peer).is_some());
@@ -534,7 +535,9 @@ impl Node {
             let Some(state) = self.supervisor.state(required) else { continue };
             let connected = state.peer.is_some_and(|peer| self.routes.route(&peer).is_some());
             let believed = matches!(state.phase, RequiredPhase::Connected { .. });
-            assert_eq!(connected, believed, "{state:?}");
+            // A dial without an id may have found a connected peer; its link is about to say so.
+            let dialing = state.phase == RequiredPhase::Dialing;
+            assert!(connected == believed || connected && dialing, "{state:?}");
         }
     }
 }
