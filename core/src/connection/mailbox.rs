@@ -139,7 +139,11 @@ impl ToConnection {
         replace(&mut self.live_verdict, later.live_verdict);
         replace(&mut self.ours, later.ours);
         replace(&mut self.push, later.push);
-        replace(&mut self.streams_granted, later.streams_granted);
+        // Each is so many more.
+        if let Some(more) = later.streams_granted {
+            let earlier = self.streams_granted.unwrap_or(0);
+            self.streams_granted = Some(earlier.saturating_add(more));
+        }
         self.adopt.extend(later.adopt);
         self.probe |= later.probe;
         // The first reason to close is the real one.
@@ -238,6 +242,16 @@ mod tests {
         assert_eq!((entry.messages, entry.bytes), (3, 15));
         assert!(first.undelivered.pop().is_some());
         assert!(first.undelivered.pop().is_none());
+    }
+
+    #[test]
+    fn streams_that_were_granted_add_up() {
+        let granted = |streams| ToConnection { streams_granted: streams, ..Default::default() };
+        let mut first = granted(Some(12));
+        first.merge(granted(Some(0)));
+        first.merge(granted(None));
+        first.merge(granted(Some(3)));
+        assert_eq!(first.streams_granted, Some(15));
     }
 
     #[test]
