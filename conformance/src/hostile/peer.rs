@@ -21,7 +21,7 @@ const INITIAL: i64 = 262_144;
 const ID_LEN: usize = 46;
 
 /// How long a write may take before the link counts as lost.
-const WRITE_MAX: Duration = Duration::from_secs(5);
+const WRITE_MAX: Duration = Duration::from_secs(2);
 
 /// A peer on a plain link that it made.
 #[derive(Debug)]
@@ -165,17 +165,21 @@ impl Hostile {
         self.inner_bytes(layer, &frame.encode());
     }
 
-    /// Bytes of an inner session, within the outer window: reads until there is credit.
+    /// Bytes of an inner session, within the outer window: reads until there is credit, and counts
+    /// the link as lost if none comes.
     pub fn inner_bytes(&mut self, layer: usize, bytes: &[u8]) {
-        let mut rest = bytes;
+        let (mut rest, mut last) = (bytes, Instant::now());
         while !rest.is_empty() && !self.ended {
             let credit = usize::try_from(self.outer_credit[layer]).unwrap_or(0);
             let len = rest.len().min(32_768).min(credit);
             if len == 0 {
+                // The node owes this at once: it has given the link up.
+                self.ended = last.elapsed() > WRITE_MAX;
                 self.listen(Duration::from_millis(20));
                 continue;
             }
             self.outer_credit[layer] -= len as i64;
+            last = Instant::now();
             let (first, others) = rest.split_at(len);
             self.bytes(&Frame::data(CARRIERS[layer], first).encode());
             rest = others;
