@@ -99,6 +99,12 @@ fn config() -> Config {
         send_streams_max: 8,
         send_streams_initial: 2,
         receive_streams_max: 12,
+        // So that little time has to pass until all is told.
+        handshake_deadline: Duration::from_secs(3),
+        exchange_deadline: Duration::from_secs(3),
+        dial_deadline: Duration::from_secs(3),
+        send_deadline: Duration::from_secs(3),
+        close_deadline: Duration::from_secs(1),
         ..Config::default()
     }
 }
@@ -511,7 +517,7 @@ impl<'a> World<'a> {
                 side.endpoint.give_back(self.now, stream);
             }
         }
-        self.pass(Duration::from_secs(40));
+        self.pass(Duration::from_secs(8));
         if !self.tampered && self.sides.iter().all(|side| side.losses == 0) {
             for side in &self.sides {
                 let missing = side.sent.len() as u64;
@@ -522,7 +528,7 @@ impl<'a> World<'a> {
         for at in [0, 1] {
             self.sides[at].endpoint.stop(self.now);
         }
-        self.pass(Duration::from_secs(40));
+        self.pass(Duration::from_secs(8));
         for side in &self.sides {
             side.endpoint.assert_invariants();
             assert!(side.stopped && side.endpoint.is_stopped(), "a stop ends");
@@ -538,7 +544,7 @@ impl<'a> World<'a> {
                 pipe.broken = true;
             }
         }
-        self.pass(Duration::from_secs(70));
+        self.pass(Duration::from_secs(8));
         self.tampered = false;
         self.dial(0);
         self.settle();
@@ -546,7 +552,7 @@ impl<'a> World<'a> {
             assert!(self.sides[at].connected, "the two do not meet again");
             self.sides[at].sent.clear();
             self.send(at, 100);
-            self.send(at, 100_000);
+            self.send(at, 30_000);
             assert_eq!(self.sides[at].sent.len(), 2, "a new connection takes messages");
         }
         self.pass(Duration::from_secs(1));
