@@ -7,6 +7,8 @@ use std::time::Duration;
 use headwater_core::id::ProtocolId;
 use headwater_core::wire::MessageKind;
 
+use crate::Security;
+
 use super::frames::{FIN, Frame, SYN, bomb, exchanger, package};
 use super::peer::{BI, Hostile, UNI};
 
@@ -79,14 +81,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// node supports. Counts the links in `links`.
 pub fn attack(
     how: Attack,
-    target: SocketAddr,
+    (target, security): (SocketAddr, Security),
     name: &str,
     protocol: &ProtocolId,
     over: &AtomicBool,
     links: &AtomicU64,
 ) {
     while !over.load(Ordering::Relaxed) {
-        if let Ok(peer) = begin(how, target, name, protocol) {
+        if let Ok(peer) = begin(how, target, security, name, protocol) {
             links.fetch_add(1, Ordering::Relaxed);
             go_on(how, peer, protocol, over);
         }
@@ -97,29 +99,31 @@ pub fn attack(
 fn begin(
     how: Attack,
     target: SocketAddr,
+    security: Security,
     name: &str,
     protocol: &ProtocolId,
 ) -> std::io::Result<Hostile> {
     match how {
-        Attack::Silent | Attack::Slow | Attack::Noise => Hostile::connect(target, name),
+        Attack::Silent | Attack::Slow | Attack::Noise => Hostile::connect(target, security, name),
         Attack::Half => {
-            let mut peer = Hostile::connect(target, name)?;
+            let mut peer = Hostile::connect(target, security, name)?;
             peer.say_id();
             Ok(peer)
         }
         Attack::Protocols => {
-            let mut peer = Hostile::connect(target, name)?;
+            let mut peer = Hostile::connect(target, security, name)?;
             peer.say_id();
             peer.open_outer();
             Ok(peer)
         }
-        _ => Hostile::open(target, name, &[protocol.as_str(), ProtocolId::EXCHANGER]),
+        _ => Hostile::open(target, security, name, &[protocol.as_str(), ProtocolId::EXCHANGER]),
     }
 }
 
 /// Lets a peer do its worst until the node ends the link, or all is over.
 fn go_on(how: Attack, mut peer: Hostile, protocol: &ProtocolId, over: &AtomicBool) {
-    let mut script = Script { how, protocol: protocol.as_str(), round: 0, stream: 1 };
+    let words = if how == Attack::Slow { peer.first_words() } else { Vec::new() };
+    let mut script = Script { how, protocol: protocol.as_str(), words, round: 0, stream: 1 };
     while !peer.is_ended() && !over.load(Ordering::Relaxed) {
         if !script.step(&mut peer) {
             return;
@@ -135,6 +139,8 @@ fn go_on(how: Attack, mut peer: Hostile, protocol: &ProtocolId, over: &AtomicBoo
 struct Script<'a> {
     how: Attack,
     protocol: &'a str,
+    /// What comes byte by byte, but for its end.
+    words: Vec<u8>,
     round: u32,
     stream: u32,
 }
@@ -158,11 +164,10 @@ impl Script<'_> {
         match self.how {
             Attack::Silent | Attack::Half => {}
             Attack::Slow => {
-                let id = peer.id();
-                let byte = id.as_bytes().get(self.round as usize % 45).copied();
-                peer.bytes(&[byte.unwrap_or(b'Q')]);
+                let at = self.round as usize;
+                peer.raw(self.words.get(at..=at).unwrap_or(&[]));
                 std::thread::sleep(PAUSE);
-                return self.round < 44;
+                return at + 2 < self.words.len();
             }
             Attack::Protocols => {
                 if self.round == 0 {

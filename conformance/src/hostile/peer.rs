@@ -1,12 +1,21 @@
 //! One peer that does what it is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{ErrorKind, Read, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+use headwater_core::buffer::out::OutBuf;
+use headwater_core::contract::Direction;
 use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::secure::{ChannelFactory, Insecure, SecureChannel};
 use headwater_core::wire::MessageKind;
+use headwater_tls::Tls;
+
+use crate::Security;
+use crate::pair::key;
 
 use super::frames::{ACK, DATA, Frame, PING, RST, SYN, WINDOW, exchanger, package};
 
@@ -18,23 +27,26 @@ pub const BI: usize = 1;
 /// The outer streams that carry the inner sessions.
 const CARRIERS: [u32; 2] = [1, 3];
 const INITIAL: i64 = 262_144;
-const ID_LEN: usize = 46;
+
+/// What a sealed record opens to at most.
+const PLAIN_ROOM: usize = 70_000;
 
 /// How long a write may take before the link counts as lost.
 const WRITE_MAX: Duration = Duration::from_secs(2);
 
-/// A peer on a plain link that it made.
-#[derive(Debug)]
+/// A peer on a link that it made.
 pub struct Hostile {
     id: PeerId,
     socket: TcpStream,
+    channel: Box<dyn SecureChannel + Send>,
+    /// Came, and is not opened.
+    input: BytesMut,
     /// Answers pings.
     pub pongs: bool,
     /// Gives credit for what comes.
     pub credits: bool,
     ended: bool,
     heard: Vec<u8>,
-    node: Option<Vec<u8>>,
     carried: [Vec<u8>; 2],
     outer_credit: [i64; 2],
     /// Of the streams of the uni session that it opened.
@@ -46,30 +58,52 @@ pub struct Hostile {
     read: u64,
 }
 
+impl fmt::Debug for Hostile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hostile").field("id", &self.id).field("ended", &self.ended).finish()
+    }
+}
+
 impl Hostile {
     /// The id that a peer of this name has.
     #[must_use]
     pub fn id_of(name: &str) -> PeerId {
-        crate::pair::id(name)
+        key(name).peer_id()
     }
 
-    /// Makes a link and says nothing.
+    /// Makes a link and says nothing. The name has at most 32 bytes.
     ///
     /// # Errors
     ///
     /// Those of the socket.
-    pub fn connect(target: SocketAddr, name: &str) -> std::io::Result<Self> {
+    ///
+    /// # Panics
+    ///
+    /// If the key of that name cannot be used.
+    pub fn connect(target: SocketAddr, security: Security, name: &str) -> io::Result<Self> {
         let socket = TcpStream::connect(target)?;
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(WRITE_MAX))?;
+        let key = key(name);
+        let channel: Box<dyn SecureChannel + Send> = match security {
+            Security::Insecure => {
+                let mut channels = Insecure::new(key.peer_id()).expect("46 bytes");
+                Box::new(channels.channel(Direction::Outbound, None))
+            }
+            Security::Tls => {
+                let mut channels = Tls::new(&key).expect("a key that TLS takes");
+                Box::new(channels.channel(Direction::Outbound, None))
+            }
+        };
         Ok(Self {
-            id: Self::id_of(name),
+            id: key.peer_id(),
             socket,
+            channel,
+            input: BytesMut::new(),
             pongs: true,
             credits: true,
             ended: false,
             heard: Vec::new(),
-            node: None,
             carried: [Vec::new(), Vec::new()],
             outer_credit: [INITIAL; 2],
             credit: BTreeMap::new(),
@@ -85,8 +119,13 @@ impl Hostile {
     /// # Errors
     ///
     /// Those of the socket.
-    pub fn open(target: SocketAddr, name: &str, protocols: &[&str]) -> std::io::Result<Self> {
-        let mut peer = Self::connect(target, name)?;
+    pub fn open(
+        target: SocketAddr,
+        security: Security,
+        name: &str,
+        protocols: &[&str],
+    ) -> io::Result<Self> {
+        let mut peer = Self::connect(target, security, name)?;
         peer.say_id();
         peer.open_outer();
         peer.exchange(protocols);
@@ -125,17 +164,35 @@ impl Hostile {
 
     // What it says.
 
+    /// What a good peer would say first; it is not said.
+    pub fn first_words(&mut self) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        self.channel.flush(&mut out);
+        out.to_vec()
+    }
+
     /// Writes bytes as they are.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub fn raw(&mut self, bytes: &[u8]) {
         if !self.ended && self.socket.write_all(bytes).is_err() {
             self.ended = true;
         }
     }
 
-    /// Its id.
+    /// Writes bytes as the channel wants them, which has to be open.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let (mut plain, mut out) = (OutBuf::new(), BytesMut::new());
+        plain.put(bytes);
+        while !plain.is_empty() && self.channel.seal(&mut plain, &mut out, usize::MAX / 2) > 0 {}
+        self.channel.flush(&mut out);
+        self.raw(&out);
+    }
+
+    /// Says who it is, and waits until it knows who the other one is.
     pub fn say_id(&mut self) {
-        let id = self.id;
-        self.bytes(id.as_bytes());
+        let words = self.first_words();
+        self.raw(&words);
+        self.listen_until(WRITE_MAX, |peer| peer.channel.peer().is_some());
+        self.ended |= self.channel.peer().is_none();
     }
 
     /// The two outer streams.
@@ -258,12 +315,20 @@ impl Hostile {
 
     fn hear(&mut self, bytes: &[u8]) {
         self.read += bytes.len() as u64;
-        self.heard.extend(bytes);
-        if self.node.is_none() && self.heard.len() >= ID_LEN {
-            self.node = Some(self.heard.drain(..ID_LEN).collect());
+        self.input.extend_from_slice(bytes);
+        let mut plain = BytesMut::with_capacity(PLAIN_ROOM);
+        loop {
+            let before = self.input.len();
+            self.ended |= self.channel.open(&mut self.input, &mut plain).is_err();
+            let words = self.first_words();
+            self.raw(&words);
+            self.heard.extend_from_slice(&plain);
+            plain.clear();
+            if self.ended || self.input.len() == before {
+                break;
+            }
         }
-        while self.node.is_some() {
-            let Some(frame) = Frame::take(&mut self.heard) else { break };
+        while let Some(frame) = Frame::take(&mut self.heard) {
             self.on_outer(frame);
         }
     }

@@ -11,18 +11,18 @@ use headwater_core::error::{
 };
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::mux::{Abuse, SessionError, StreamId};
-use headwater_core::secure::ChannelError;
 use headwater_core::wire::MessageKind;
 
 use crate::hostile::{BI, FIN, Frame, Hostile, SYN, UNI, bomb, exchanger, framed, package};
 use crate::pair::{Pair, id, patient, payload, start, test};
-use crate::{Adapter, LONG, Node, Running};
+use crate::{Adapter, LONG, Node, Running, Security};
 
 /// A node, a good peer that is connected to it, and where others find it.
 struct Field<A: Adapter, B: Adapter> {
     victim: Running<A>,
     good: Running<B>,
     target: SocketAddr,
+    security: Security,
     said: u32,
 }
 
@@ -34,7 +34,7 @@ impl<A: Adapter, B: Adapter> Field<A, B> {
         change(&mut config);
         let (victim, good) = (start(a, "one", config), start(b, "two", patient()));
         let Pair { one, two, local } = Pair::connect_these(victim, good, Into::into);
-        Self { victim: one, good: two, target: local, said: 0 }
+        Self { victim: one, good: two, target: local, security: a.security(), said: 0 }
     }
 
     fn new(a: &A, b: &B) -> Self {
@@ -45,9 +45,14 @@ impl<A: Adapter, B: Adapter> Field<A, B> {
     fn open(&mut self, name: &str) -> Hostile {
         let protocols = [test().as_str().to_owned(), ProtocolId::EXCHANGER.to_owned()];
         let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
-        let peer = Hostile::open(self.target, name, &protocols).unwrap();
+        let peer = Hostile::open(self.target, self.security, name, &protocols).unwrap();
         self.victim.await_support(peer.id());
         peer
+    }
+
+    /// A hostile peer that has said nothing.
+    fn connect(&self, name: &str) -> Hostile {
+        Hostile::connect(self.target, self.security, name).unwrap()
     }
 
     /// The good peer is served as if nobody else were there.
@@ -307,7 +312,7 @@ pub fn exchanges_that_are_not_what_they_claim_are_refused<A: Adapter, B: Adapter
         (vec![0xff; 8], ExchangeError::Malformed),
     ];
     for (number, (answer, error)) in cases.into_iter().enumerate() {
-        let mut peer = Hostile::connect(field.target, &format!("hostile {number}")).unwrap();
+        let mut peer = field.connect(&format!("hostile {number}"));
         peer.say_id();
         peer.open_outer();
         assert!(peer.await_question());
@@ -315,16 +320,16 @@ pub fn exchanges_that_are_not_what_they_claim_are_refused<A: Adapter, B: Adapter
         assert_eq!(field.reason(&mut peer), CloseReason::Exchange(error), "case {number}");
     }
     // Not even an id.
-    let mut peer = Hostile::connect(field.target, "nobody").unwrap();
-    peer.bytes(&[0; 46]);
+    let mut peer = field.connect("nobody");
+    peer.raw(&[0; 46]);
     let reason = field.reason(&mut peer);
-    assert!(matches!(reason, CloseReason::Channel(ChannelError::BadPeerId(_))), "{reason:?}");
+    assert!(matches!(reason, CloseReason::Channel(_)), "{reason:?}");
     // The node's own id.
-    let mut peer = Hostile::connect(field.target, "one").unwrap();
+    let mut peer = field.connect("one");
     peer.say_id();
     assert_eq!(field.reason(&mut peer), CloseReason::Refused(Refusal::OwnId));
     // One that is connected: the good peer stays.
-    let mut peer = Hostile::connect(field.target, "two").unwrap();
+    let mut peer = field.connect("two");
     peer.say_id();
     assert_eq!(field.reason(&mut peer), CloseReason::Refused(Refusal::TooManyConnections));
     field.assert_served();
@@ -339,17 +344,17 @@ pub fn d21_half_and_slow_handshakes_end_at_their_deadline<A: Adapter, B: Adapter
         config.exchange_deadline = deadline;
     });
     let begun = Instant::now();
-    let connect = |name: &str| Hostile::connect(field.target, name).unwrap();
+    let connect = |name: &str| field.connect(name);
     let (silent, mut half, mut slow) = (connect("silent"), connect("half"), connect("slow"));
-    half.bytes(&half.id().as_bytes()[..45]);
+    let words = half.first_words();
+    half.raw(&words[..45]);
     let (mut named, mut opened) = (connect("named"), connect("opened"));
     named.say_id();
     opened.say_id();
     opened.open_outer();
     opened.inner(UNI, &Frame::data(1, package(test().as_str(), b"too early")).flags(SYN));
-    let id = slow.id();
-    for byte in id.as_bytes().iter().take(30) {
-        slow.bytes(&[*byte]);
+    for byte in slow.first_words().iter().take(30) {
+        slow.raw(&[*byte]);
         slow.listen(Duration::from_millis(20));
         assert!(!slow.is_ended() || begun.elapsed() >= deadline);
         std::thread::sleep(Duration::from_millis(50));
@@ -377,9 +382,8 @@ pub fn d21_a_flood_of_handshakes_keeps_no_good_peer_out<A: Adapter, B: Adapter>(
         config.pending_max = 16;
         config.handshake_deadline = Duration::from_millis(300);
     });
-    let flood: Vec<Hostile> = (0..100)
-        .map(|number| Hostile::connect(field.target, &format!("silent {number}")).unwrap())
-        .collect();
+    let flood: Vec<Hostile> =
+        (0..100).map(|number| field.connect(&format!("silent {number}"))).collect();
     field.assert_served();
     let late = start(b, "three", patient());
     assert_eq!(late.node.dial(field.target.into()), Ok(id("one")));

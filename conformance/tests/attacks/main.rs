@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicU64, Ordering}
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater_conformance::hostile::{Attack, Hostile, attack};
+use headwater_conformance::Security::{Insecure, Tls};
+use headwater_conformance::hostile::{Attack, attack};
 use headwater_conformance::{Adapter, LONG, Messages, Node, Stream};
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
+use headwater_identity::NodeKey;
 use on_mio::OnMio;
 use on_tokio::OnTokio;
 
@@ -99,15 +101,17 @@ fn config() -> Config {
 fn under_attack<A: Adapter>(adapter: &A, name: &str, attacks: &[Attack]) -> usize {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let before = LIVE.load(Ordering::SeqCst);
-    let victim = adapter.start(Hostile::id_of("victim"), config());
+    let (victim_key, good_key) = (NodeKey::generate().unwrap(), NodeKey::generate().unwrap());
+    let victim = adapter.start(&victim_key, config());
     victim.node.register(protocol()).unwrap();
     let target = victim.node.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let mut patient = Config::default();
     patient.send_deadline = 2 * LONG;
-    let good = adapter.start(Hostile::id_of("good"), patient);
-    assert_eq!(good.node.dial(target.into()), Ok(Hostile::id_of("victim")));
+    let good = adapter.start(&good_key, patient);
+    assert_eq!(good.node.dial(target.into()), Ok(victim_key.peer_id()));
     PEAK.store(LIVE.load(Ordering::SeqCst), Ordering::SeqCst);
 
+    let security = adapter.security();
     let (over, links) = (AtomicBool::new(false), AtomicU64::new(0));
     let (sent, received) = std::thread::scope(|scope| {
         for number in 0..ATTACKERS {
@@ -115,6 +119,7 @@ fn under_attack<A: Adapter>(adapter: &A, name: &str, attacks: &[Attack]) -> usiz
             let (over, links) = (&over, &links);
             scope.spawn(move || {
                 IS_ATTACKER.set(true);
+                let target = (target, security);
                 attack(how, target, &format!("attacker {number}"), &protocol(), over, links);
             });
         }
@@ -193,12 +198,12 @@ const fn len(number: u32) -> usize {
 
 #[test]
 fn all_attacks_at_once_on_tokio() {
-    under_attack(&OnTokio, "tokio, all attacks", &Attack::ALL);
+    under_attack(&OnTokio(Tls), "tokio, all attacks", &Attack::ALL);
 }
 
 #[test]
 fn all_attacks_at_once_on_mio() {
-    under_attack(&OnMio, "mio, all attacks", &Attack::ALL);
+    under_attack(&OnMio(Tls), "mio, all attacks", &Attack::ALL);
 }
 
 /// Those that break no rule, and have the node hold what they can.
@@ -206,12 +211,12 @@ const HOARDERS: [Attack; 3] = [Attack::Unfinished, Attack::Messages, Attack::Chu
 
 #[test]
 fn what_the_node_may_be_made_to_hold_on_tokio() {
-    let peak = under_attack(&OnTokio, "tokio, hoarders", &HOARDERS);
+    let peak = under_attack(&OnTokio(Insecure), "tokio, hoarders", &HOARDERS);
     assert!(peak > 64 << 20, "{peak} bytes: they hardly attacked");
 }
 
 #[test]
 fn what_the_node_may_be_made_to_hold_on_mio() {
-    let peak = under_attack(&OnMio, "mio, hoarders", &HOARDERS);
+    let peak = under_attack(&OnMio(Insecure), "mio, hoarders", &HOARDERS);
     assert!(peak > 64 << 20, "{peak} bytes: they hardly attacked");
 }

@@ -6,7 +6,7 @@ use super::{Config, ConfigError, KIB, MIB, at_least};
 const FIXED: usize = 2 * MIB;
 
 /// What the handshake of a channel keeps, in both directions, beside the slab it is read into.
-const HANDSHAKE: usize = 128 * KIB;
+const HANDSHAKE: usize = 192 * KIB;
 
 /// Tables of the node, and buffers that one connection after the other uses.
 const NODE: usize = 4 * MIB;
