@@ -1,7 +1,10 @@
 //! Two nodes on tokio, connected over loopback.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use headwater_core::address::Address;
+use headwater_core::config::Config;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, Started};
 
@@ -10,14 +13,15 @@ use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, Started};
 pub struct Nodes {
     sender: Sender,
     messages: Option<Messages>,
+    address: SocketAddr,
     _nodes: [(Node, Notifications); 2],
 }
 
-fn start(digit: u8) -> Started {
+fn start(digit: u8, config: Config) -> Started {
     let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
     text[2] = digit;
     let id = PeerId::from_bytes(&text).expect("an id");
-    Builder::insecure(id).expect("46 bytes").start().expect("started")
+    Builder::insecure(id).expect("46 bytes").config(config).start().expect("started")
 }
 
 impl Nodes {
@@ -27,15 +31,30 @@ impl Nodes {
     ///
     /// If loopback does not work.
     pub async fn connect() -> Self {
+        Self::connect_with(Config::default()).await
+    }
+
+    /// The same; the one that receives has this configuration.
+    ///
+    /// # Panics
+    ///
+    /// If loopback does not work.
+    pub async fn connect_with(config: Config) -> Self {
         let protocol = ProtocolId::new("/bench").expect("an id");
-        let (one, two) = (start(b'1'), start(b'2'));
+        let (one, two) = (start(b'1', Config::default()), start(b'2', config));
         two.node.register(protocol.clone()).await.expect("registered");
         let address = two.node.listen(([127, 0, 0, 1], 0).into()).await.expect("listening");
         let peer = one.node.dial(Address::from(address)).await.expect("connected");
         let sender = one.node.sender(&peer, &protocol).expect("supported");
         let _nodes = [(one.node, one.notifications), (two.node, two.notifications)];
         drop(one.messages);
-        Self { sender, messages: Some(two.messages), _nodes }
+        Self { sender, messages: Some(two.messages), address, _nodes }
+    }
+
+    /// Where the one that receives listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Sends `count` fresh copies of `message` and returns when all have been received.
