@@ -5,11 +5,15 @@ use std::path::Path;
 
 /// Runs every file of a corpus; there have to be some.
 fn replay(target: &str, body: fn(&[u8])) {
+    replay_least(target, 50, body);
+}
+
+fn replay_least(target: &str, least: usize, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut files: Vec<_> =
         fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 50, "{} has {} files", folder.display(), files.len());
+    assert!(files.len() >= least, "{} has {} files", folder.display(), files.len());
     for file in files {
         // Shown when the body panics.
         println!("{}", file.display());
@@ -50,4 +54,40 @@ fn the_peers_corpus_holds() {
 #[test]
 fn the_supervisor_corpus_holds() {
     replay("supervisor", headwater_core::supervisor::fuzz::supervisor);
+}
+
+#[test]
+fn the_address_corpus_holds() {
+    replay("address", headwater_core::address::fuzz::address);
+}
+
+#[test]
+fn the_config_corpus_holds() {
+    replay("config", headwater_core::config::fuzz::config);
+}
+
+#[test]
+fn the_exchanger_corpus_holds() {
+    replay("exchanger", headwater_core::wire::fuzz::exchanger);
+}
+
+#[test]
+fn the_gzip_corpus_holds() {
+    replay("gzip", headwater_core::wire::fuzz::gzip);
+}
+
+#[test]
+fn the_header_corpus_holds() {
+    // There is not more to a header.
+    replay_least("header", 20, headwater_core::mux::fuzz::header);
+}
+
+#[test]
+fn the_link_corpus_holds() {
+    replay("link", headwater_core::endpoint::fuzz::link);
+}
+
+#[test]
+fn the_varint_corpus_holds() {
+    replay("varint", headwater_core::wire::fuzz::varint);
 }
