@@ -52,7 +52,7 @@ pub struct Config {
     pub elimination: Elimination,
     /// Connections of one peer. Default 1.
     pub connections_per_peer_max: usize,
-    /// Accepted links without a proven identity. Default 64.
+    /// Accepted links without a proven identity. Default 256.
     pub pending_max: usize,
     /// Of accepted ones among them, those from one source: an IPv4 address, or a 64-bit prefix of
     /// IPv6 addresses. This machine itself is exempt. Default 16.
@@ -171,7 +171,7 @@ impl Config {
         peers_max: 20,
         connections_per_peer_max: 1,
         elimination: Elimination::LastIn,
-        pending_max: 64,
+        pending_max: 256,
         pending_per_source_max: 16,
         ending_max: 64,
         dials_max: 64,

@@ -22,6 +22,7 @@ const LEAST: Config = Config {
     receive_streams_max: 12,
     pending_max: 16,
     dials_max: 16,
+    required_dials_max: 16,
     outbox_max: 64 * KIB,
     output_max: 64 * KIB,
     inbox_max: 128 * KIB,
@@ -59,8 +60,8 @@ impl Config {
     /// All of these are lowered by one factor, the largest for which the sum fits, none of them
     /// below its least and none that is lower already: `receive_streams_max` (least 12 for each
     /// connection of a peer), `message_max` (64 KiB), `assembly_max` (1 MiB), `inbox_max`
-    /// (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`, `dials_max`
-    /// (16 each), `protocols_max` (64) and `window_growth_max` (0). Before that `ending_max` becomes
+    /// (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`, `dials_max`,
+    /// `required_dials_max` (16 each), `protocols_max` (64) and `window_growth_max` (0). Before that `ending_max` becomes
     /// a quarter of the connections there may be, at most. The number of peers and of their
     /// connections stays as it is. With `overcommit` it is the sum for one peer out of
     /// four that has to fit; limits at their least are then accepted whatever the sum.
@@ -117,6 +118,7 @@ impl Config {
             protocols_max: scale(self.protocols_max, LEAST.protocols_max),
             ending_max: self.ending_max.min(ending_max),
             dials_max: scale(self.dials_max, LEAST.dials_max),
+            required_dials_max: scale(self.required_dials_max, LEAST.required_dials_max),
             window_growth_max: scale(growth, 0) as u64,
             ..self.clone()
         }
@@ -135,25 +137,34 @@ impl Config {
     ///
     /// ```text
     /// (peers_max * connections_per_peer_max + ending_max) * connection_memory_max()
-    ///     + min(peers_max, dials_max) * link_memory_max()
-    ///     + (pending_max + dials_max) * handshake_memory_max() + 4 MiB
+    ///     + min(peers_max, dials) * link_memory_max()
+    ///     + (pending_max + dials) * handshake_memory_max()
+    ///     + tables, where dials = dials_max + required_dials_max
     /// ```
     ///
-    /// The second line is for links of dials that cross. What the application keeps, and what the
-    /// operating system holds for sockets, is not in it.
+    /// The second line is for links of dials that cross. The tables are 4 MiB, 512 bytes for each
+    /// of `addresses_max`, 128 for each of `rules_max` and 2 KiB for each of `required_max`. What
+    /// the application keeps, and what the operating system holds for sockets, is not in it.
     #[must_use]
     pub fn memory_max(&self) -> usize {
         let connections = self
             .peers_max
             .saturating_mul(self.connections_per_peer_max)
             .saturating_add(self.ending_max);
-        let crossing = self.peers_max.min(self.dials_max);
-        let pending = self.pending_max.saturating_add(self.dials_max);
+        let dials = self.dials_max.saturating_add(self.required_dials_max);
+        let crossing = self.peers_max.min(dials);
+        let pending = self.pending_max.saturating_add(dials);
         self.connection_memory_max()
             .saturating_mul(connections)
             .saturating_add(self.link_memory_max().saturating_mul(crossing))
             .saturating_add(self.handshake_memory_max().saturating_mul(pending))
-            .saturating_add(NODE)
+            .saturating_add(self.tables_memory())
+    }
+
+    const fn tables_memory(&self) -> usize {
+        NODE.saturating_add(self.addresses_max.saturating_mul(512))
+            .saturating_add(self.rules_max.saturating_mul(128))
+            .saturating_add(self.required_max.saturating_mul(2 * KIB))
     }
 
     /// What a link may make the node hold, in bytes, before its peer has proven an identity.
@@ -228,18 +239,17 @@ mod tests {
 
     #[test]
     fn what_is_made_to_fit_fits_and_uses_the_room() {
-        for (megabytes, peers) in
-            [(64, 1), (128, 3), (512, 12), (1024, 20), (8192, 50), (40_000, 200)]
-        {
+        for (megabytes, peers) in [(80, 1), (144, 3), (512, 12), (1024, 20), (8192, 32)] {
             let max = megabytes * MIB;
             let config = Config::for_memory(max, peers).unwrap();
             assert_eq!(config.validate(), Ok(()));
             assert_eq!((config.peers_max, config.max_memory), (peers, Some(max)));
             let sum = config.memory_max();
             let parts: usize = config.connection_memory_max() * (peers + config.ending_max)
-                + config.link_memory_max() * peers.min(config.dials_max)
-                + config.handshake_memory_max() * (config.pending_max + config.dials_max);
-            assert_eq!(sum, parts + NODE);
+                + config.link_memory_max() * peers
+                + config.handshake_memory_max()
+                    * (config.pending_max + config.dials_max + config.required_dials_max);
+            assert_eq!(sum, parts + config.tables_memory());
             assert!(sum <= max && config.receive_streams_max >= 12);
             let unscaled = Config { peers_max: peers, ..Config::default() };
             let room = unscaled.memory_max().min(max);

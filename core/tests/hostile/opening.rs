@@ -169,10 +169,8 @@ fn d20_failed_handshakes_leave_nothing() {
 
 #[test]
 fn d21_silent_peers_end_at_the_deadline_and_keep_no_good_one_out() {
-    let mut config = Config::default();
-    config.pending_max = 128;
-    let mut arena = Arena::new(config);
-    let silent: Vec<usize> = (0..100).map(|_| arena.accept()).collect();
+    let mut arena = arena();
+    let silent: Vec<usize> = (0..200).map(|_| arena.accept()).collect();
     let good = arena.opened();
     arena.seconds(9);
     assert!(silent.iter().all(|p| arena.peers[*p].ended.is_none()));
@@ -190,7 +188,9 @@ fn d21_silent_peers_end_at_the_deadline_and_keep_no_good_one_out() {
 
 #[test]
 fn d21_beyond_pending_max_links_are_refused_until_one_goes() {
-    let mut arena = arena();
+    let mut config = Config::default();
+    config.pending_max = 64;
+    let mut arena = Arena::new(config);
     let first = arena.accept();
     arena.accept();
     arena.run();
