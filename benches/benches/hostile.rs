@@ -42,12 +42,15 @@ impl Pair {
     fn on_tokio() -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
-        let nodes = runtime.block_on(tokio_nodes::Nodes::connect_with(config()));
+        let nodes = runtime.block_on(tokio_nodes::Nodes::connect_with(
+            headwater_benches::Security::Insecure,
+            config(),
+        ));
         Self::Tokio(runtime, nodes)
     }
 
     fn on_mio() -> Self {
-        Self::Mio(mio_nodes::Nodes::connect_with(config()))
+        Self::Mio(mio_nodes::Nodes::connect_with(headwater_benches::Security::Insecure, config()))
     }
 
     const fn address(&self) -> SocketAddr {

@@ -1,5 +1,6 @@
-//! One-way over loopback TCP, plain, on both adapters, beside hand-written framing on the same
-//! runtime. A fresh payload for each message, one `send` for each, counted at the receiver.
+//! One-way over loopback TCP, plain and over TLS, on both adapters, beside hand-written framing on
+//! the same runtime (over TLS: tokio-rustls for both adapters). A fresh payload for each message,
+//! one `send` for each, counted at the receiver.
 //!
 //! After criterion's figures the pairs are run in turn, A B A B, and the ratio of the median of
 //! seven pairs is printed: the figure to compare between machines.
@@ -10,7 +11,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use headwater_benches::{mio_framing, mio_nodes, mio_turns, tokio_framing, tokio_nodes};
+use headwater_benches::Security::{self, Insecure, Tls};
+use headwater_benches::tokio_framing::Framing;
+use headwater_benches::{mio_framing, mio_nodes, mio_turns, tokio_nodes};
+use headwater_core::secure::ChannelFactory;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 
 /// Payload length, messages a transfer, and the ratio that is asked for.
@@ -30,13 +35,13 @@ trait Subject {
     fn transfer(&mut self, message: &Bytes, count: usize);
 }
 
-struct TokioFraming(Runtime, Option<tokio_framing::Framing>);
+struct TokioFraming<S>(Runtime, Option<Framing<S>>);
 struct TokioNodes(Runtime, tokio_nodes::Nodes);
 struct MioFraming(mio_framing::Framing);
 struct MioNodes(mio_nodes::Nodes);
-struct MioTurns(mio_turns::Turns);
+struct MioTurns<F: ChannelFactory>(mio_turns::Turns<F>);
 
-impl Subject for TokioFraming {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Subject for TokioFraming<S> {
     fn transfer(&mut self, message: &Bytes, count: usize) {
         let framing = self.1.take().expect("put back");
         self.1 = Some(self.0.block_on(framing.transfer(message.clone(), count)));
@@ -61,7 +66,10 @@ impl Subject for MioNodes {
     }
 }
 
-impl Subject for MioTurns {
+impl<F: ChannelFactory + Send> Subject for MioTurns<F>
+where
+    F::Channel: Send,
+{
     fn transfer(&mut self, message: &Bytes, count: usize) {
         self.0.transfer(message, count);
     }
@@ -70,26 +78,39 @@ impl Subject for MioTurns {
 /// The name of the runtime, ours, and the ceiling on the same runtime.
 type Subjects = (&'static str, Box<dyn Subject>, Box<dyn Subject>);
 
+fn tokio_nodes(security: Security) -> Box<dyn Subject> {
+    let runtime = runtime();
+    let nodes = runtime.block_on(tokio_nodes::Nodes::connect(security));
+    Box::new(TokioNodes(runtime, nodes))
+}
+
+fn plain_framing() -> Box<dyn Subject> {
+    let runtime = runtime();
+    let framing = runtime.block_on(Framing::connect());
+    Box::new(TokioFraming(runtime, Some(framing)))
+}
+
+fn tls_framing() -> Box<dyn Subject> {
+    let runtime = runtime();
+    let framing = runtime.block_on(Framing::connect_tls());
+    Box::new(TokioFraming(runtime, Some(framing)))
+}
+
+fn mio_framing() -> Box<dyn Subject> {
+    Box::new(MioFraming(mio_framing::Framing::connect()))
+}
+
+fn mio_nodes(security: Security) -> Box<dyn Subject> {
+    Box::new(MioNodes(mio_nodes::Nodes::connect(security)))
+}
+
 fn subjects() -> Vec<Subjects> {
-    let (ours, ceiling) = (runtime(), runtime());
-    let nodes = ours.block_on(tokio_nodes::Nodes::connect());
-    let framing = ceiling.block_on(tokio_framing::Framing::connect());
     vec![
-        (
-            "tokio",
-            Box::new(TokioNodes(ours, nodes)),
-            Box::new(TokioFraming(ceiling, Some(framing))),
-        ),
-        (
-            "mio",
-            Box::new(MioTurns(mio_turns::Turns::connect())),
-            Box::new(MioFraming(mio_framing::Framing::connect())),
-        ),
-        (
-            "mio thread",
-            Box::new(MioNodes(mio_nodes::Nodes::connect())),
-            Box::new(MioFraming(mio_framing::Framing::connect())),
-        ),
+        ("tokio", tokio_nodes(Insecure), plain_framing()),
+        ("mio", Box::new(MioTurns(mio_turns::Turns::insecure())), mio_framing()),
+        ("mio thread", mio_nodes(Insecure), mio_framing()),
+        ("tokio tls", tokio_nodes(Tls), tls_framing()),
+        ("mio tls", Box::new(MioTurns(mio_turns::Turns::tls())), tls_framing()),
     ]
 }
 
@@ -129,7 +150,9 @@ fn processor_seconds() -> f64 {
 }
 
 fn ratios() {
-    println!("\nheadwater / hand-written framing, plain TCP, median of {PAIRS} alternating pairs");
+    println!(
+        "\nheadwater / hand-written framing, loopback TCP, median of {PAIRS} alternating pairs"
+    );
     println!("(ns: of all processors, a message, hand-written and then ours)");
     let head = ["payload", "ratio", "range", "asked", "ns theirs", "ns ours"];
     println!(

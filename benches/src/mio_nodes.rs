@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
-use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::id::ProtocolId;
 use headwater_mio::{Builder, Handle, Messages, Notifications, Sender, Started};
+
+use crate::Security;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -21,11 +23,15 @@ pub struct Nodes {
     _nodes: [(Handle, Notifications); 2],
 }
 
-fn start(digit: u8, config: Config) -> Started {
-    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-    text[2] = digit;
-    let id = PeerId::from_bytes(&text).expect("an id");
-    Builder::insecure(id).expect("46 bytes").config(config).start().expect("started")
+fn start(digit: u8, security: Security, config: Config) -> Started {
+    let started = match security {
+        Security::Insecure => Builder::insecure(crate::peer_id(digit))
+            .and_then(|builder| builder.config(config).start()),
+        Security::Tls => {
+            Builder::new(&crate::key()).and_then(|builder| builder.config(config).start())
+        }
+    };
+    started.expect("started")
 }
 
 impl Nodes {
@@ -35,8 +41,8 @@ impl Nodes {
     ///
     /// If loopback does not work.
     #[must_use]
-    pub fn connect() -> Self {
-        Self::connect_with(Config::default())
+    pub fn connect(security: Security) -> Self {
+        Self::connect_with(security, Config::default())
     }
 
     /// The same; the one that receives has this configuration.
@@ -45,9 +51,10 @@ impl Nodes {
     ///
     /// If loopback does not work.
     #[must_use]
-    pub fn connect_with(config: Config) -> Self {
+    pub fn connect_with(security: Security, config: Config) -> Self {
         let protocol = ProtocolId::new("/bench").expect("an id");
-        let (one, two) = (start(b'1', Config::default()), start(b'2', config));
+        let one = start(b'1', security, Config::default());
+        let two = start(b'2', security, config);
         two.handle.register(protocol.clone()).expect("registered");
         let address = two.handle.listen(([127, 0, 0, 1], 0).into()).expect("listening");
         let peer = one.handle.dial(Address::from(address)).expect("connected");

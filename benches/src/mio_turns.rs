@@ -10,8 +10,8 @@ use headwater_core::address::Address;
 use headwater_core::error::SendError;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::Batch;
-use headwater_core::secure::Insecure;
-use headwater_mio::{Builder, Config, EventLoop, Notification};
+use headwater_core::secure::{ChannelFactory, Insecure};
+use headwater_mio::{Builder, Config, EventLoop, Notification, Tls};
 
 /// How long a turn sleeps at most, so that a loop sees that the other one is done.
 const NAP: Duration = Duration::from_millis(1);
@@ -20,32 +20,47 @@ const QUIET: Duration = Duration::from_secs(3600);
 
 /// Two connected nodes; one sends, the other counts.
 #[derive(Debug)]
-pub struct Turns {
-    sender: EventLoop<Insecure>,
-    receiver: EventLoop<Insecure>,
+pub struct Turns<F: ChannelFactory> {
+    sender: EventLoop<F>,
+    receiver: EventLoop<F>,
     peer: PeerId,
     protocol: ProtocolId,
 }
 
-fn build(digit: u8) -> (PeerId, EventLoop<Insecure>) {
-    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-    text[2] = digit;
-    let id = PeerId::from_bytes(&text).expect("an id");
-    let mut config = Config::default();
-    config.keep_alive = QUIET;
-    (id, Builder::insecure(id).expect("46 bytes").config(config).build().expect("built"))
-}
-
-impl Turns {
-    /// Makes and connects them.
+impl Turns<Insecure> {
+    /// Makes and connects them, in the clear.
     ///
     /// # Panics
     ///
     /// If loopback does not work.
     #[must_use]
-    pub fn connect() -> Self {
+    pub fn insecure() -> Self {
+        let build = |digit| Builder::insecure(crate::peer_id(digit)).expect("46 bytes");
+        Self::connect(build(b'1'), (crate::peer_id(b'2'), build(b'2')))
+    }
+}
+
+impl Turns<Tls> {
+    /// Makes and connects them, over TLS.
+    ///
+    /// # Panics
+    ///
+    /// If loopback does not work.
+    #[must_use]
+    pub fn tls() -> Self {
+        let build = |key| Builder::new(key).expect("a usable key");
+        let (one, two) = (crate::key(), crate::key());
+        Self::connect(build(&one), (two.peer_id(), build(&two)))
+    }
+}
+
+impl<F: ChannelFactory> Turns<F> {
+    fn connect(sender: Builder<F>, (peer, receiver): (PeerId, Builder<F>)) -> Self {
+        let mut config = Config::default();
+        config.keep_alive = QUIET;
         let protocol = ProtocolId::new("/bench").expect("an id");
-        let ((_, mut sender), (peer, mut receiver)) = (build(b'1'), build(b'2'));
+        let mut sender = sender.config(config.clone()).build().expect("built");
+        let mut receiver = receiver.config(config).build().expect("built");
         receiver.register(protocol.clone()).expect("registered");
         receiver.listen(([127, 0, 0, 1], 0).into()).expect("listening");
         loop {
@@ -69,7 +84,11 @@ impl Turns {
     /// # Panics
     ///
     /// If the nodes lose each other.
-    pub fn transfer(&mut self, message: &[u8], count: usize) {
+    pub fn transfer(&mut self, message: &[u8], count: usize)
+    where
+        F: Send,
+        F::Channel: Send,
+    {
         let Self { sender, receiver, peer, protocol } = self;
         let done = &AtomicBool::new(false);
         thread::scope(|scope| {
@@ -96,8 +115,8 @@ impl Turns {
 }
 
 /// Queues until the node says that it is full, then lets it work.
-fn send(
-    node: &mut EventLoop<Insecure>,
+fn send<F: ChannelFactory>(
+    node: &mut EventLoop<F>,
     (peer, protocol): (&PeerId, &ProtocolId),
     message: &[u8],
     count: usize,

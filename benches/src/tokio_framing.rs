@@ -1,21 +1,23 @@
-//! Hand-written framing over plain TCP on tokio: the ceiling of the loopback benches.
+//! Hand-written framing on tokio, over plain TCP and over TLS: the ceiling of the loopback
+//! benches.
 //!
 //! What a competent user writes for one purpose: a length of four bytes in front of each message,
 //! one buffer that small messages are gathered in, payloads of 8 KiB and more written from where
 //! they are, and messages cut from the receive buffer without copying.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 const GATHER: usize = 64 * 1024;
 const BY_REFERENCE: usize = 8 * 1024;
 
 /// Two ends of one connection.
 #[derive(Debug)]
-pub struct Framing {
-    sender: TcpStream,
-    receiver: TcpStream,
+pub struct Framing<S = TcpStream> {
+    sender: S,
+    receiver: S,
     buffer: BytesMut,
 }
 
@@ -34,7 +36,26 @@ impl Framing {
         receiver.set_nodelay(true).expect("an option");
         Self { sender, receiver, buffer: BytesMut::with_capacity(4 * GATHER) }
     }
+}
 
+impl Framing<TlsStream<TcpStream>> {
+    /// Connects the two ends over loopback, and secures them with tokio-rustls.
+    ///
+    /// # Panics
+    ///
+    /// If loopback does not work.
+    pub async fn connect_tls() -> Self {
+        let Framing { sender, receiver, buffer } = Framing::connect().await;
+        let (client, server) = crate::configs::configs();
+        let name = "localhost".try_into().expect("a name");
+        let connecting = TlsConnector::from(client).connect(name, sender);
+        let accepting = TlsAcceptor::from(server).accept(receiver);
+        let (sender, receiver) = tokio::try_join!(connecting, accepting).expect("secured");
+        Self { sender: sender.into(), receiver: receiver.into(), buffer }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Framing<S> {
     /// Sends `count` fresh copies of `message` and returns when all have been received.
     ///
     /// # Panics
@@ -60,7 +81,7 @@ impl Framing {
     }
 }
 
-async fn send(socket: &mut TcpStream, message: &[u8], count: usize) {
+async fn send(socket: &mut (impl AsyncWrite + Unpin), message: &[u8], count: usize) {
     let mut gathered = BytesMut::with_capacity(2 * GATHER);
     for _ in 0..count {
         let payload = Bytes::copy_from_slice(message);
@@ -80,6 +101,7 @@ async fn send(socket: &mut TcpStream, message: &[u8], count: usize) {
         gathered.reserve(GATHER);
     }
     socket.write_all(&gathered).await.expect("written");
+    socket.flush().await.expect("written");
 }
 
 /// Cuts whole messages off the front and makes room for the rest of the next one.

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
-use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::id::ProtocolId;
 use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, Started};
+
+use crate::Security;
 
 /// Two connected nodes; one sends, the other counts.
 #[derive(Debug)]
@@ -17,11 +19,15 @@ pub struct Nodes {
     _nodes: [(Node, Notifications); 2],
 }
 
-fn start(digit: u8, config: Config) -> Started {
-    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-    text[2] = digit;
-    let id = PeerId::from_bytes(&text).expect("an id");
-    Builder::insecure(id).expect("46 bytes").config(config).start().expect("started")
+fn start(digit: u8, security: Security, config: Config) -> Started {
+    let started = match security {
+        Security::Insecure => Builder::insecure(crate::peer_id(digit))
+            .and_then(|builder| builder.config(config).start()),
+        Security::Tls => {
+            Builder::new(&crate::key()).and_then(|builder| builder.config(config).start())
+        }
+    };
+    started.expect("started")
 }
 
 impl Nodes {
@@ -30,8 +36,8 @@ impl Nodes {
     /// # Panics
     ///
     /// If loopback does not work.
-    pub async fn connect() -> Self {
-        Self::connect_with(Config::default()).await
+    pub async fn connect(security: Security) -> Self {
+        Self::connect_with(security, Config::default()).await
     }
 
     /// The same; the one that receives has this configuration.
@@ -39,9 +45,10 @@ impl Nodes {
     /// # Panics
     ///
     /// If loopback does not work.
-    pub async fn connect_with(config: Config) -> Self {
+    pub async fn connect_with(security: Security, config: Config) -> Self {
         let protocol = ProtocolId::new("/bench").expect("an id");
-        let (one, two) = (start(b'1', Config::default()), start(b'2', config));
+        let one = start(b'1', security, Config::default());
+        let two = start(b'2', security, config);
         two.node.register(protocol.clone()).await.expect("registered");
         let address = two.node.listen(([127, 0, 0, 1], 0).into()).await.expect("listening");
         let peer = one.node.dial(Address::from(address)).await.expect("connected");

@@ -6,7 +6,7 @@
 //! are gone through: an end hears that its dial led to a link, that a link was accepted, or the
 //! next write of the other end on one of the two links.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use headwater_core::address::Address;
@@ -67,8 +67,7 @@ impl<F: Channels> Crossing<F> {
             let seed = Seed::from_u64(end as u64);
             let mut config = Config::default();
             config.send_streams_initial = 1;
-            let mut endpoint =
-                Endpoint::new(config, seed, F::of(peer_id(ids[end])), NOW).unwrap();
+            let mut endpoint = Endpoint::new(config, seed, F::of(peer_id(ids[end])), NOW).unwrap();
             endpoint.register(NOW, ProtocolId::new("/echo").unwrap()).unwrap();
             let listener = endpoint.listen(NOW, address(end)).unwrap();
             endpoint.handle_event(NOW, Event::Listening { listener, local: address(end) });
@@ -213,7 +212,7 @@ impl<F: Channels> Crossing<F> {
 
 /// Goes through all orders, and gives how many there are.
 fn explore<F: Channels>(ids: [usize; 2]) -> usize {
-    let mut seen: HashSet<[Vec<u8>; 2]> = HashSet::new();
+    let mut seen: BTreeSet<[Vec<u8>; 2]> = BTreeSet::new();
     let mut open: Vec<Vec<Step>> = vec![Vec::new()];
     let mut orders = 0;
     while let Some(mut path) = open.pop() {
