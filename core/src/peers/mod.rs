@@ -21,7 +21,7 @@ mod sources;
 pub use blacklist::{Blacklist, Rule, RuleError};
 pub(crate) use book::is_dialable;
 pub use book::{AGE_MAX, AddressBook, AddressSource, Known, PER_PEER_MAX};
-pub use manager::{ConnectionManager, Elimination, Level};
+pub use manager::{ConnectionManager, Elimination, EliminationError, Level};
 pub use sources::{
     FORGET_AFTER, REST_MAX, RESTS_AFTER, SOURCES_MAX, Source, SourceRefusal, Sources,
 };
