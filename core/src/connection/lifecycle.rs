@@ -390,7 +390,8 @@ impl<C: SecureChannel> Connection<C> {
             let config = self.setup.config.clone();
             let assembling = self.receiver.is_assembling();
             self.progress_at = assembling.then(|| now.after(config.progress_interval));
-            let done = self.receiver.check_progress(now, &mut self.uni, config.progress_min);
+            let (wait, least) = (config.progress_interval, config.progress_min);
+            let done = self.receiver.check_progress(now, &mut self.uni, wait, least);
             self.check_offences(now, done);
         }
         if due(self.idle_at) {

@@ -52,6 +52,21 @@ fn d02_a_length_that_is_announced_and_never_comes_ends_by_progress() {
 }
 
 #[test]
+fn a_message_that_has_just_begun_is_not_judged_with_one_that_stands_still() {
+    let (mut arena, p) = live();
+    let mut begin = package(ECHO, &[7; 100_000]);
+    begin.truncate(100);
+    arena.uni(p, &Frame::data(1, begin.clone()));
+    arena.seconds(9);
+    arena.uni(p, &Frame::data(3, begin));
+    arena.seconds(2);
+    assert!(arena.peers[p].was_reset(UNI, 1));
+    assert!(!arena.peers[p].was_reset(UNI, 3), "it had two seconds");
+    arena.seconds(20);
+    assert!(arena.peers[p].was_reset(UNI, 3));
+}
+
+#[test]
 fn d03_malformed_packages_reset_their_stream_through_a_connection() {
     let name = [&[5][..], b"/echo"].concat();
     let with = |rest: &[u8]| framed(&[&name[..], rest].concat());

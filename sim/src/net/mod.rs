@@ -321,15 +321,19 @@ impl Net {
     fn new_link(&mut self, now: Instant, from: usize, to: usize) -> Link {
         let Links { latency, jitter, bandwidth, buffer, cut_percent } = self.links.clone();
         let end = |node| End { node, owner: None, state: State::Open, broken: None };
+        let latency = self.draw.any_scale(latency.0, latency.1);
         let bandwidth = self.draw.between(bandwidth.0, bandwidth.1);
-        let buffer = self.draw.between(buffer.0, buffer.1) as usize;
+        // A buffer is what is under way during a round trip: with less of it a link were slower
+        // than it is said to be.
+        let least = 2.0 * (latency + jitter).as_secs_f64() * self.links.bandwidth.0 as f64;
+        let buffer = self.draw.between(buffer.0, buffer.1).max(least as u64) as usize;
         // One byte at a time costs a step each, so few links are as bad as that.
         let least = if self.draw.one_in(200) { 1 } else { 100 };
         let cut = if self.draw.chance(cut_percent) { self.draw.between(least, 4000) } else { 0 };
         Link {
             ends: [end(from), end(to)],
             pipes: [Pipe::new(now, buffer, bandwidth), Pipe::new(now, buffer, bandwidth)],
-            latency: self.draw.any_scale(latency.0, latency.1),
+            latency,
             jitter,
             cut: cut as usize,
         }

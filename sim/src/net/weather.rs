@@ -83,7 +83,6 @@ impl Net {
                 for pipe in &mut link.pipes {
                     pipe.bandwidth = bandwidth;
                 }
-                return;
             }
         }
         if !matches!(blow, Blow::Stall(_)) {
@@ -121,6 +120,11 @@ impl Net {
         let now = time.now();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Some(link) = &mut slot.link else { continue };
+            if link.pipes.iter().any(|pipe| pipe.bandwidth < bandwidth) {
+                // Messages that stood still for too long were given up by those who got them.
+                let (one, two) = (link.ends[0].node, link.ends[1].node);
+                self.losses.insert((one.min(two), one.max(two)), now);
+            }
             for (side, pipe) in link.pipes.iter_mut().enumerate() {
                 pipe.clear_up(now, bandwidth);
                 let (link, generation, side) = (index as u32, slot.generation, side as u8);

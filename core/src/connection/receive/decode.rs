@@ -138,7 +138,10 @@ impl Receiver {
                     let source = Source::Package(package);
                     self.deliver(now, uni, stream, source, protocol, payload, compressed)?;
                 }
-                Some(Item::Begun { len }) => self.begin(now, uni, stream, len),
+                Some(Item::Begun { len }) => {
+                    state.since = Some(now);
+                    self.begin(now, uni, stream, len);
+                }
                 None => self.credit_progress(now, uni, stream),
             }
             if pushed.consumed == 0 && at < end {
@@ -166,6 +169,7 @@ impl Receiver {
             reserved: u32::try_from(core::mem::take(&mut state.reserved)).unwrap_or(u32::MAX),
             held: 0,
         };
+        state.since = None;
         if core::mem::take(&mut state.waits) {
             self.waiting.retain(|waiting| *waiting != stream);
         }

@@ -20,6 +20,7 @@ mod decode;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::ops::Range;
+use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -72,6 +73,8 @@ struct RecvStream {
     waits: bool,
     /// Bytes that came since the last look at progress.
     gained: usize,
+    /// Since when the package at hand is known to have had credit.
+    since: Option<Instant>,
     /// Stands in `blocked`.
     blocked: bool,
     /// The package at hand is known to be the exchanger's, which a full inbox does not hold up.
@@ -473,6 +476,7 @@ impl Receiver {
         &mut self,
         now: Instant,
         uni: &mut Session,
+        interval: Duration,
         least: usize,
     ) -> Result<(), Spent> {
         let mut stuck = VecDeque::new();
@@ -481,7 +485,13 @@ impl Receiver {
             let missing = state.decoder.declared().saturating_sub(state.decoder.pending());
             let inside = state.accepted && !state.decoder.is_between() && !state.blocked;
             let had_credit = uni.receive_credit(*stream) > 0;
-            if inside && had_credit && gained < least.min(missing.saturating_add(gained)) {
+            if !inside || !had_credit || state.waits {
+                state.since = None;
+                continue;
+            }
+            // One that began only now has had less time than is due.
+            let judged = now.since(*state.since.get_or_insert(now)) >= interval;
+            if judged && gained < least.min(missing.saturating_add(gained)) {
                 stuck.push_back(*stream);
             }
         }
