@@ -34,7 +34,8 @@ pub struct SessionConfig {
     pub window_growth_max: u64,
     /// How long the session may be silent before a ping is sent; `None` for never.
     pub keep_alive: Option<Duration>,
-    /// How long the peer may be silent after a keep-alive ping before the session ends.
+    /// How long the peer may be silent after a keep-alive ping before the session ends; while
+    /// the ping has not left, how long the carrier may take nothing.
     pub pong_timeout: Duration,
     /// How many streams of the peer may wait to be accepted; further ones are refused.
     pub accept_backlog: usize,
