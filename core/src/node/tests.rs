@@ -11,6 +11,7 @@ use crate::connection::{Closed, Verdict};
 use crate::error::DialError;
 
 mod lists;
+mod peers;
 
 const NOW: Instant = Instant::from_nanos(5_000_000_000);
 

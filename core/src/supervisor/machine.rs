@@ -150,6 +150,9 @@ impl ConnectionSupervisor {
         if let Some(peer) = self.entries.remove(&required).and_then(|entry| entry.peer) {
             self.by_peer.remove(&(peer, required));
         }
+        if self.entries.is_empty() {
+            self.check_at = None;
+        }
         Ok(())
     }
 
