@@ -363,6 +363,34 @@ impl<F: ChannelFactory> World<F> {
         }
     }
 
+    /// From now on nothing travels on the links there are, and nobody is told.
+    pub(crate) fn silence(&mut self) {
+        self.links.clear();
+    }
+
+    /// Nobody reaches this end any more, whatever it believes.
+    pub(crate) fn close_door(&mut self, end: usize) {
+        self.ends[end].listening = None;
+    }
+
+    /// Replaces an end by one that knows nothing of what was before.
+    pub(crate) fn restart(&mut self, end: usize, config: Config, factory: F) {
+        let old = self.links_of(end);
+        for connection in &old {
+            self.links
+                .retain(|one, other| *one != (end, *connection) && *other != (end, *connection));
+            self.pipes.remove(&(end, *connection));
+        }
+        let seed = seed_of(self.rng.next_u64(), end);
+        let endpoint = Endpoint::new(config, seed, factory, self.now).unwrap();
+        let this = &mut self.ends[end];
+        this.endpoint = endpoint;
+        this.listening = None;
+        this.endpoint.register(self.now, protocol("/echo")).unwrap();
+        this.notifications.clear();
+        this.messages.clear();
+    }
+
     /// Ends what one side sends, as somebody in between can.
     pub(crate) fn cut_off(&mut self, end: usize) {
         for (key, pipe) in &mut self.pipes {

@@ -5,6 +5,7 @@ mod channel;
 mod crossing;
 mod frames;
 mod harness;
+mod healing;
 mod interleavings;
 mod large;
 mod opening;
