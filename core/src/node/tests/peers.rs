@@ -717,3 +717,28 @@ fn messages_that_were_to_move_to_a_link_that_is_gone_are_counted() {
         "{told:?}"
     );
 }
+
+#[test]
+fn five_hundred_unreachable_peers_cost_a_few_calls_a_second() {
+    let mut node = node();
+    for number in 0..500 {
+        node.require(NOW, vec![place(number + 1)]).unwrap();
+    }
+    let (mut now, mut calls, mut dialled) = (NOW, 0, 0);
+    let (minute, end) = (later(540_000), later(600_000));
+    while now < end {
+        while let Some(command) = node.poll_command() {
+            let Command::Dial { connection, .. } = command else { panic!("{command:?}") };
+            dialled += u32::from(now >= minute);
+            node.handle_event(now, Event::DialFailed { connection, cause: REFUSED });
+        }
+        while node.poll_notification().is_some() {}
+        now = node.next_timeout().unwrap().at;
+        node.handle_timeout(now);
+        calls += u32::from(now >= minute);
+    }
+    // About one a minute of each, of which no two wait for exactly as long.
+    assert!((450..=600).contains(&dialled), "{dialled}");
+    assert!(calls <= dialled + 20, "{calls}");
+    node.assert_invariants();
+}
