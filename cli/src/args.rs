@@ -8,11 +8,6 @@ use headwater_core::id::ProtocolId;
 
 use crate::transfer;
 
-/// What a command that needs `--insecure` says without it.
-pub(crate) const INSECURE: &str = "\
-this version of headwater has no encryption: whoever sits on the way can read and change what \
-is sent, and a peer's id is taken at its word, not proven. Give --insecure to run all the same";
-
 /// What the help of each command ends with.
 const MORE_HELP: &str = "Exit statuses and the events of --json: headwater --help";
 
@@ -29,7 +24,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Run without encryption: anybody on the way can read and change what is sent, and peer
-    /// ids are not proven. `node`, `listen` and `send` refuse to run without it.
+    /// ids are not proven. Both sides have to be told so; without it they speak TLS.
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
     /// What to log on standard error: error, warn, info, debug or trace, or a filter as RUST_LOG
@@ -82,7 +77,7 @@ pub(crate) struct Node {
     /// once.
     #[arg(long, value_name = "ID=ACTION")]
     pub(crate) protocol: Vec<String>,
-    /// The node's key, a P-256 key in PEM (SEC1 or PKCS#8). Without it, a fresh one.
+    /// The node's key in PEM: P-256, P-384, P-521 or RSA. Without it, a fresh P-256 one.
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Print what file and command line come to, as a configuration file, and end.
@@ -96,7 +91,7 @@ pub(crate) struct Common {
     /// The name under which the file goes; both sides have to agree on it.
     #[arg(long, value_name = "ID", default_value = transfer::PROTOCOL)]
     pub(crate) protocol: ProtocolId,
-    /// The node's key, a P-256 key in PEM (SEC1 or PKCS#8). Without it, a fresh one.
+    /// The node's key in PEM: P-256, P-384, P-521 or RSA. Without it, a fresh P-256 one.
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Give up when the other side gives no sign of life for so many seconds.

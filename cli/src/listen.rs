@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::event::Event;
 use crate::failure::{Failure, foreign};
 use crate::keys;
-use crate::net::{self, Net, News};
+use crate::net::{self, Net, News, Security};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::signal::Signals;
@@ -27,6 +27,7 @@ use crate::{address, args};
 pub(crate) async fn run(
     report: Report,
     args: args::Listen,
+    security: Security,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let place = Place::of(args.output.as_deref())?;
@@ -35,7 +36,7 @@ pub(crate) async fn run(
         at.push(address::to_listen(text)?);
     }
     let key = keys::load(args.common.key.as_deref())?;
-    let mut net = Net::start(&key, args.common.protocol, report).await?;
+    let mut net = Net::start(&key, args.common.protocol, security, report).await?;
     let mut addresses = Vec::new();
     for address in at {
         addresses.extend(address::reachable(net.listen(address).await?, &net.id()));

@@ -28,6 +28,7 @@ use tracing::Level;
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
+use crate::net::Security;
 use crate::report::Report;
 use crate::signal::Signals;
 use crate::status::Status;
@@ -58,32 +59,36 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keygen(args) => keys::keygen(report, args),
         Command::Id(args) => keys::id(report, args),
-        Command::Demo => demo::run(report),
+        Command::Demo => demo::run(report, security(report, cli.insecure)),
         Command::Node(args) if args.print_config => {
             report.print(node::Settings::new(&args)?.to_toml().trim_end());
             Ok(())
         }
-        Command::Node(_) | Command::Listen(_) | Command::Send(_) if !cli.insecure => {
-            Err(Failure::new(Status::Usage, args::INSECURE))
-        }
         Command::Node(args) => {
-            report.remark(INSECURE_NOTE);
+            let security = security(report, cli.insecure);
             let settings = node::Settings::new(&args)?;
-            with_runtime(async |signals| node::run(report, settings, signals).await)
+            with_runtime(async |signals| node::run(report, settings, security, signals).await)
         }
         Command::Listen(args) => {
-            report.remark(INSECURE_NOTE);
-            with_runtime(async |signals| listen::run(report, args, signals).await)
+            let security = security(report, cli.insecure);
+            with_runtime(async |signals| listen::run(report, args, security, signals).await)
         }
         Command::Send(args) => {
-            report.remark(INSECURE_NOTE);
-            with_runtime(async |signals| send::run(report, args, signals).await)
+            let security = security(report, cli.insecure);
+            with_runtime(async |signals| send::run(report, args, security, signals).await)
         }
     }
 }
 
-/// What `--insecure` means, told once at the start.
-const INSECURE_NOTE: &str = "insecure: nothing is encrypted, and peer ids are taken at their word";
+/// What was asked for; what `--insecure` means is told once, at the start.
+fn security(report: Report, insecure: bool) -> Security {
+    if insecure {
+        report.remark("insecure: nothing is encrypted, and peer ids are taken at their word");
+        Security::Insecure
+    } else {
+        Security::Tls
+    }
+}
 
 fn with_runtime(work: impl AsyncFnOnce(&Signals) -> Result<(), Failure>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -12,7 +12,7 @@ use headwater_core::contract::{IoCause, Notification};
 use headwater_core::error::{CloseReason, DialError, Refusal};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_identity::NodeKey;
-use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, Started};
+use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, StartError, Started};
 use tokio::time::timeout;
 
 use crate::event::Event;
@@ -34,6 +34,15 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long an orderly end may take, beyond the node's own deadline.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How a node secures its links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// By TLS: whoever connects proves a key.
+    Tls,
+    /// Not at all.
+    Insecure,
+}
 
 /// A node that speaks one protocol.
 pub(crate) struct Net {
@@ -75,15 +84,14 @@ impl Net {
     pub(crate) async fn start(
         key: &NodeKey,
         protocol: ProtocolId,
+        security: Security,
         report: Report,
     ) -> Result<Self, Failure> {
         let mut config = Config::default();
         config.message_max = MESSAGE_MAX;
         config.assembly_max = 4 * 1024 * 1024;
         config.send_deadline = SEND_DEADLINE;
-        let Started { node, messages, notifications } = Builder::insecure(key.peer_id())
-            .and_then(|builder| builder.config(config).start())
-            .map_err(Failure::internal)?;
+        let Started { node, messages, notifications } = start(key, config, security)?;
         node.register(protocol.clone()).await.map_err(|error| {
             Failure::new(Status::Usage, format!("the protocol {protocol} cannot be used: {error}"))
         })?;
@@ -240,6 +248,24 @@ impl Lane {
             Failure::new(Status::Lost, format!("the connection to the peer is lost: {error}"))
         })
     }
+}
+
+/// Starts a node.
+///
+/// # Errors
+///
+/// [`Status::Key`] if the key cannot be used.
+pub(crate) fn start(key: &NodeKey, config: Config, security: Security) -> Result<Started, Failure> {
+    let started = match security {
+        Security::Tls => Builder::new(key).and_then(|builder| builder.config(config).start()),
+        Security::Insecure => {
+            Builder::insecure(key.peer_id()).and_then(|builder| builder.config(config).start())
+        }
+    };
+    started.map_err(|error| match error {
+        StartError::Tls(error) => Failure::new(Status::Key, error.to_string()),
+        error => Failure::internal(error),
+    })
 }
 
 /// Listens with a node; gives the address with its port.

@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::event::Event;
 use crate::failure::{Failure, foreign};
 use crate::keys;
-use crate::net::{self, Lane, Net, News};
+use crate::net::{self, Lane, Net, News, Security};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::signal::Signals;
@@ -28,12 +28,13 @@ use crate::{address, args};
 pub(crate) async fn run(
     report: Report,
     args: args::Send,
+    security: Security,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let address = address::of_peer(&args.address)?;
     let key = keys::load(args.common.key.as_deref())?;
     let source = Source::open(&args.file)?;
-    let mut net = Net::start(&key, args.common.protocol, report).await?;
+    let mut net = Net::start(&key, args.common.protocol, security, report).await?;
     let outcome = match net.connect(address, signals).await {
         Ok(peer) => transfer(&mut net, peer, source, args.common.timeout, report, signals).await,
         Err(failure) => Err(failure),

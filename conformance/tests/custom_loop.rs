@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_tokio::{Address, Builder, PeerId, ProtocolId, Started};
+use headwater_tokio::{Address, Builder, NodeKey, ProtocolId, Started};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -22,7 +22,7 @@ impl Drop for Program {
 /// Builds the example, if the tests of the workspace have not, and says where it is.
 fn example() -> PathBuf {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "headwater-core", "--example", "custom_loop"])
+        .args(["build", "--quiet", "--package", "headwater-tls", "--example", "custom_loop"])
         .status();
     assert!(built.expect("cargo runs").success());
     let test = std::env::current_exe().expect("a path");
@@ -31,8 +31,8 @@ fn example() -> PathBuf {
 }
 
 fn start() -> Started {
-    let id = PeerId::from_bytes(b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4").expect("an id");
-    Builder::insecure(id).expect("46 bytes").start().expect("started")
+    let key = NodeKey::generate().expect("randomness");
+    Builder::new(&key).expect("a usable key").start().expect("started")
 }
 
 #[tokio::test]

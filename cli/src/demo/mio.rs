@@ -14,6 +14,7 @@ use headwater_mio::{Builder, Handle, Started};
 use super::member::{CALL_DEADLINE, Member, config, failed};
 use super::scene::Scene;
 use crate::failure::Failure;
+use crate::net::Security;
 
 /// A node on mio.
 pub(crate) struct MioMember {
@@ -23,12 +24,20 @@ pub(crate) struct MioMember {
 
 impl MioMember {
     /// Starts the node, and two threads that tell the scene what it gets.
-    pub(crate) fn start(scene: &Arc<Scene>, index: usize, key: &NodeKey) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        scene: &Arc<Scene>,
+        index: usize,
+        key: &NodeKey,
+        security: Security,
+    ) -> Result<Self, Failure> {
         let name = scene.name(index);
+        let started = match security {
+            Security::Tls => Builder::new(key).and_then(|builder| builder.config(config()).start()),
+            Security::Insecure => Builder::insecure(key.peer_id())
+                .and_then(|builder| builder.config(config()).start()),
+        };
         let Started { handle, mut messages, mut notifications, .. } =
-            Builder::insecure(key.peer_id())
-                .and_then(|builder| builder.config(config()).start())
-                .map_err(|error| failed(name, "start", error))?;
+            started.map_err(|error| failed(name, "start", error))?;
         let spawn = |task: &str, work: Box<dyn FnOnce() + Send>| {
             thread::Builder::new()
                 .name(format!("{name}-{task}"))

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::net::Security;
 use crate::report::Report;
 use crate::signal::Signals;
 use crate::status::Status;
@@ -48,7 +49,7 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// [`Status::Off`] if a step was not over in time, or a count or a checksum is off.
-pub(crate) fn run(report: Report) -> Result<(), Failure> {
+pub(crate) fn run(report: Report, security: Security) -> Result<(), Failure> {
     let runtime = ::tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -64,13 +65,14 @@ pub(crate) fn run(report: Report) -> Result<(), Failure> {
         std::process::exit(i32::from(failure.status.code()));
     });
 
-    let outcome = Stage::start(Arc::clone(&scene), runtime.handle()).and_then(|mut stage| {
-        let view = view::View::start(report, Arc::clone(&scene));
-        let outcome = steps::play(&mut stage);
-        view.finish();
-        stage.stop();
-        outcome
-    });
+    let outcome =
+        Stage::start(Arc::clone(&scene), security, runtime.handle()).and_then(|mut stage| {
+            let view = view::View::start(report, Arc::clone(&scene));
+            let outcome = steps::play(&mut stage);
+            view.finish();
+            stage.stop();
+            outcome
+        });
     scene.settle(SETTLE_DEADLINE);
     let table = table::Table::of(&scene, outcome.is_ok());
     report.event(crate::event::Event::Table(&table));

@@ -17,10 +17,12 @@ use super::steps::dials;
 use super::tokio::TokioMember;
 use super::wire::Wire;
 use crate::failure::Failure;
+use crate::net::Security;
 
 /// Everybody who takes part.
 pub(crate) struct Stage {
     pub(crate) scene: Arc<Scene>,
+    security: Security,
     pub(crate) members: Vec<Box<dyn Member>>,
     /// Between [`CUT_NODE`] and the others.
     pub(crate) wire: Wire,
@@ -41,9 +43,13 @@ impl Stage {
     /// # Errors
     ///
     /// A node cannot be started.
-    pub(crate) fn start(scene: Arc<Scene>, runtime: &Handle) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        scene: Arc<Scene>,
+        security: Security,
+        runtime: &Handle,
+    ) -> Result<Self, Failure> {
         let wire = Wire::new(runtime);
-        let mut stage = Self { scene, members: Vec::new(), wire, places: Vec::new() };
+        let mut stage = Self { scene, security, members: Vec::new(), wire, places: Vec::new() };
         for index in 0..stage.scene.cast().len() {
             let key = crate::keys::load(None)?;
             stage.places.push(Place { id: key.peer_id(), key, port: 0 });
@@ -63,8 +69,8 @@ impl Stage {
         let key = &self.places.get(index).ok_or_else(nobody)?.key;
         let (_, runtime) = self.scene.cast().get(index).ok_or_else(nobody)?;
         Ok(match runtime {
-            Runtime::Tokio => Box::new(TokioMember::start(&self.scene, index, key)?),
-            Runtime::Mio => Box::new(MioMember::start(&self.scene, index, key)?),
+            Runtime::Tokio => Box::new(TokioMember::start(&self.scene, index, key, self.security)?),
+            Runtime::Mio => Box::new(MioMember::start(&self.scene, index, key, self.security)?),
         })
     }
 

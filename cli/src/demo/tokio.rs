@@ -10,12 +10,13 @@ use headwater_core::address::Address;
 use headwater_core::error::SendError;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_identity::NodeKey;
-use headwater_tokio::{Builder, Node, Started};
+use headwater_tokio::{Node, Started};
 use tokio::runtime::{self, Runtime};
 
 use super::member::{CALL_DEADLINE, Member, config, failed};
 use super::scene::Scene;
 use crate::failure::Failure;
+use crate::net::Security;
 
 /// A node on tokio.
 pub(crate) struct TokioMember {
@@ -26,14 +27,18 @@ pub(crate) struct TokioMember {
 
 impl TokioMember {
     /// Starts the node, and two tasks that tell the scene what it gets.
-    pub(crate) fn start(scene: &Arc<Scene>, index: usize, key: &NodeKey) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        scene: &Arc<Scene>,
+        index: usize,
+        key: &NodeKey,
+        security: Security,
+    ) -> Result<Self, Failure> {
         let name = scene.name(index);
         let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| failed(name, "start a runtime", error))?;
         let inside = runtime.enter();
-        let Started { node, mut messages, mut notifications } = Builder::insecure(key.peer_id())
-            .and_then(|builder| builder.config(config()).start())
-            .map_err(|error| failed(name, "start", error))?;
+        let Started { node, mut messages, mut notifications } =
+            crate::net::start(key, config(), security)?;
         let receiver = scene.collecting();
         runtime.spawn(async move {
             while let Some(message) = messages.recv().await {

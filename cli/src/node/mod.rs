@@ -6,10 +6,11 @@ mod limits;
 mod settings;
 mod units;
 
-use headwater_tokio::{Builder, Node, Started};
+use headwater_tokio::{Node, Started};
 
 use crate::event::Event;
 use crate::failure::Failure;
+use crate::net::Security;
 use crate::report::Report;
 use crate::signal::Signals;
 use crate::status::Status;
@@ -27,13 +28,13 @@ pub(crate) use settings::Settings;
 pub(crate) async fn run(
     report: Report,
     settings: Settings,
+    security: Security,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let key = keys::load(settings.key.as_deref())?;
     let id = key.peer_id();
-    let Started { node, mut messages, mut notifications } = Builder::insecure(id)
-        .and_then(|builder| builder.config(settings.limits.clone()).start())
-        .map_err(Failure::internal)?;
+    let Started { node, mut messages, mut notifications } =
+        net::start(&key, settings.limits.clone(), security)?;
     for protocol in settings.protocols.keys() {
         node.register(protocol.clone()).await.map_err(|error| {
             Failure::new(Status::Usage, format!("the protocol {protocol} cannot be used: {error}"))

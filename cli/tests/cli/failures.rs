@@ -12,7 +12,7 @@ const ID: &str = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
 /// A sender of standard input, and a listener that has received some of it.
 fn midway(to: &Path) -> (Running, Running, String) {
     let (mut listener, address) = listen(to, &["--json"]);
-    let mut sender = Running::start(&["send", "--insecure", "--json", &address]);
+    let mut sender = Running::start(&["send", "--json", &address]);
     sender.write(&noise(100_000));
     listener.until(|event| event["event"] == "message" && event["bytes"].as_u64() > Some(1000));
     (sender, listener, address)
@@ -27,14 +27,14 @@ fn check(ended: &Ended, status: i32, says: &str) {
 #[test]
 fn unknown_address() {
     let address = format!("/dns/headwater.invalid/tcp/1/p2p/{ID}");
-    check(&run(&["send", "--insecure", &address]), 3, "headwater.invalid");
+    check(&run(&["send", &address]), 3, "headwater.invalid");
 }
 
 #[test]
 fn refused_connection() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("/ip4/127.0.0.1/tcp/{free}/p2p/{ID}");
-    let ended = run(&["send", "--insecure", "--json", &address]);
+    let ended = run(&["send", "--json", &address]);
     check(&ended, 4, "refused");
     let events = ended.events();
     assert_eq!(events.len(), 1, "{ended:?}");
@@ -47,11 +47,11 @@ fn wrong_peer() {
     let folder = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(&folder.path().join("to"), &[]);
     let (host, right) = address.rsplit_once('/').unwrap();
-    let ended = run(&["send", "--insecure", &format!("{host}/{ID}")]);
+    let ended = run(&["send", &format!("{host}/{ID}")]);
     check(&ended, 5, ID);
     assert!(ended.complaint().contains(right), "{ended:?}");
     // The listener goes on waiting for the right one.
-    let mut sender = Running::start(&["send", "--insecure", &address]);
+    let mut sender = Running::start(&["send", &address]);
     sender.write(b"x");
     assert_eq!(sender.end().status, Some(0));
     assert!(listener.line().starts_with("received 1 bytes"));
@@ -62,7 +62,7 @@ fn wrong_peer() {
 fn peer_without_the_protocol() {
     let folder = tempfile::tempdir().unwrap();
     let (_listener, address) = listen(&folder.path().join("to"), &["--protocol", "/other/1.0.0"]);
-    check(&run(&["send", "--insecure", &address]), 6, "/headwater/file/1.0.0");
+    check(&run(&["send", &address]), 6, "/headwater/file/1.0.0");
     assert_eq!(names(folder.path()), [""; 0]);
 }
 
@@ -71,7 +71,7 @@ fn a_second_sender_is_refused_and_the_first_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("to");
     let (first, listener, address) = midway(&to);
-    check(&run(&["send", "--insecure", &address]), 7, "another sender");
+    check(&run(&["send", &address]), 7, "another sender");
     assert_eq!(first.end().status, Some(0));
     assert_eq!(listener.end().status, Some(0));
     assert_eq!(fs::read(to).unwrap(), noise(100_000));
@@ -132,7 +132,7 @@ fn a_listener_that_waits_in_vain() {
 fn a_listener_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let (_listener, address) = listen(&folder.path().join("to"), &[]);
-    let mut sender = Running::start(&["send", "--insecure", "--json", "--timeout", "5", &address]);
+    let mut sender = Running::start(&["send", "--json", "--timeout", "5", &address]);
     sender.write(b"x");
     // The answer to the offer.
     sender.until(|event| event["event"] == "message");
@@ -143,7 +143,7 @@ fn a_listener_that_hangs() {
 #[test]
 fn full_device() {
     let (mut listener, address) = listen(Path::new("/dev/full"), &[]);
-    let mut sender = Running::start(&["send", "--insecure", &address]);
+    let mut sender = Running::start(&["send", &address]);
     sender.write(b"x");
     check(&sender.end(), 10, "no space left to write /dev/full");
     check(&listener.wait(), 10, "no space left to write /dev/full");
@@ -160,9 +160,9 @@ fn full_disk() {
     let script = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.arg("-c").arg(script).arg(headwater().get_program());
-    command.args(["listen", "--insecure", "--output"]).arg(to.join("a"));
+    command.args(["listen", "--output"]).arg(to.join("a"));
     let (mut listener, address) = listening(&mut command);
-    let sent = run(&["send", "--insecure", &address, from.to_str().unwrap()]);
+    let sent = run(&["send", &address, from.to_str().unwrap()]);
     check(&sent, 10, "no space left");
     check(&listener.wait(), 10, "no space left");
     assert_eq!(names(&to), [""; 0]);
@@ -174,9 +174,9 @@ fn files_that_cannot_be_used() {
     let missing = folder.path().join("no/such");
     let missing = missing.to_str().unwrap();
     let address = format!("/ip4/127.0.0.1/tcp/1/p2p/{ID}");
-    check(&run(&["send", "--insecure", &address, missing]), 12, missing);
-    check(&run(&["listen", "--insecure", "--output", missing]), 11, missing);
-    check(&run(&["listen", "--insecure", "--key", missing]), 17, missing);
+    check(&run(&["send", &address, missing]), 12, missing);
+    check(&run(&["listen", "--output", missing]), 11, missing);
+    check(&run(&["listen", "--key", missing]), 17, missing);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn something_else_answers() {
     let port = server.local_addr().unwrap().port();
     let closer = std::thread::spawn(move || drop(server.accept()));
     let address = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{ID}");
-    check(&run(&["send", "--insecure", &address]), 15, "cannot connect");
+    check(&run(&["send", &address]), 15, "cannot connect");
     closer.join().unwrap();
 }
 
@@ -193,5 +193,5 @@ fn something_else_answers() {
 fn an_address_in_use() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap().to_string();
-    check(&run(&["listen", "--insecure", "--listen", &address]), 16, &address);
+    check(&run(&["listen", "--listen", &address]), 16, &address);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::id::ProtocolId;
 use headwater_identity::NodeKey;
 use headwater_tokio::{Borrowed, Builder, Messages, Node, Started};
 use sha2::{Digest as _, Sha256};
@@ -47,8 +47,8 @@ struct Peer {
 
 impl Peer {
     async fn connect(address: &str) -> Self {
-        let id: PeerId = NodeKey::generate().unwrap().peer_id();
-        let Started { node, messages, .. } = Builder::insecure(id).unwrap().start().unwrap();
+        let key = NodeKey::generate().unwrap();
+        let Started { node, messages, .. } = Builder::new(&key).unwrap().start().unwrap();
         let protocol = ProtocolId::new("/headwater/file/1.0.0").unwrap();
         node.register(protocol.clone()).await.unwrap();
         let peer = node.dial(address.parse().unwrap()).await.unwrap();

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use headwater_core::address::Address;
-use headwater_tokio::{Builder, ProtocolId, Started};
+use headwater_tokio::{Builder, NodeKey, ProtocolId, Started};
 use serde_json::Value;
 
 use crate::program::{Running, headwater, run};
@@ -17,7 +17,7 @@ const SERIES: [u64; 7] = [1, 2, 3, 5, 8, 13, 21];
 fn node(folder: &Path, name: &str, config: &str) -> Running {
     let path = folder.join(format!("{name}.toml"));
     fs::write(&path, config).unwrap();
-    Running::spawn(headwater().args(["node", "--insecure", "--json", "--config"]).arg(path))
+    Running::spawn(headwater().args(["node", "--json", "--config"]).arg(path))
 }
 
 fn free_port() -> u16 {
@@ -80,7 +80,7 @@ fn a_node_that_is_killed_and_restarted_is_found_again() {
 #[test]
 fn waits_are_those_of_the_documentation_unless_told_otherwise() {
     let address = format!("/ip4/127.0.0.1/tcp/{}", free_port());
-    let mut node = Running::start(&["node", "--insecure", "--json", "--peer", &address]);
+    let mut node = Running::start(&["node", "--json", "--peer", &address]);
     for (failures, seconds) in (1..).zip(&SERIES[..3]) {
         let told = node.until(|event| event["event"] == "retrying");
         assert_eq!((&told["failures"], &told["peer"]), (&Value::from(failures), &Value::Null));
@@ -132,7 +132,7 @@ fn whom_the_blacklist_has_is_turned_away() {
     let mut one = node(folder.path(), "one", "blacklist = ['127.0.0.0/8']");
     let listening = one.until(|event| event["event"] == "listening");
     let address = listening["addresses"][0].as_str().unwrap();
-    let mut two = Running::start(&["node", "--insecure", "--json", "--peer", address]);
+    let mut two = Running::start(&["node", "--json", "--peer", address]);
     let told = two.until(|event| event["event"] == "retrying");
     assert_eq!(told["failures"], Value::from(1), "{told}");
     let told = one.until(|event| event["event"] == "refused");
@@ -143,13 +143,13 @@ fn whom_the_blacklist_has_is_turned_away() {
 fn messages_are_echoed_logged_or_dropped() {
     let args =
         ["--protocol", "/echo/1=echo", "--protocol", "/log/1=log", "--protocol", "/no/1=drop"];
-    let mut node = Running::start(&[&["node", "--insecure", "--json"], &args[..]].concat());
+    let mut node = Running::start(&[&["node", "--json"], &args[..]].concat());
     let listening = node.until(|event| event["event"] == "listening");
     let address: Address = listening["addresses"][0].as_str().unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse().unwrap();
-        let Started { node, mut messages, .. } = Builder::insecure(id).unwrap().start().unwrap();
+        let key = NodeKey::generate().unwrap();
+        let Started { node, mut messages, .. } = Builder::new(&key).unwrap().start().unwrap();
         let [echo, log, no] =
             ["/echo/1", "/log/1", "/no/1"].map(|name| ProtocolId::new(name).unwrap());
         node.register(echo.clone()).await.unwrap();

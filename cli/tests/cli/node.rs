@@ -15,7 +15,7 @@ use crate::program::{Running, headwater, run};
 #[test]
 fn a_node_runs_until_interrupted_and_ends_in_order() {
     for signal in ["INT", "TERM"] {
-        let mut node = Running::start(&["node", "--insecure", "--json"]);
+        let mut node = Running::start(&["node", "--json"]);
         let listening = node.until(|event| event["event"] == "listening");
         assert_eq!(listening["addresses"].as_array().map(Vec::len), Some(1));
         node.signal(signal);
@@ -34,7 +34,7 @@ fn a_node_whose_output_nobody_reads_ends_at_the_second_signal() {
     while full.write(&[b'x'; 4096]).is_ok() {}
     full.set_nonblocking(false).unwrap();
     let mut command = headwater();
-    command.args(["node", "--insecure", "--json"]).stderr(Stdio::piped());
+    command.args(["node", "--json"]).stderr(Stdio::piped());
     let mut node = command.stdout(OwnedFd::from(full)).spawn().unwrap();
     let mut log = BufReader::new(node.stderr.take().unwrap()).lines();
     assert!(log.any(|line| line.unwrap().contains("msg=listening")));
@@ -55,7 +55,7 @@ fn a_node_whose_output_nobody_reads_ends_at_the_second_signal() {
 #[test]
 fn log_says_how_much_is_logged() {
     for (level, lines) in [("error", 0), ("headwater=info", 2), ("debug", 2)] {
-        let mut node = Running::start(&["node", "--insecure", "--log", level]);
+        let mut node = Running::start(&["node", "--log", level]);
         assert!(node.line().starts_with("/ip4/127.0.0.1/tcp/"));
         node.signal("TERM");
         let ended = node.wait();
@@ -63,7 +63,7 @@ fn log_says_how_much_is_logged() {
         assert!(logged.count() >= lines, "{ended:?}");
         assert_eq!(ended.stderr.len() == 1, lines == 0, "{ended:?}");
     }
-    assert_eq!(run(&["node", "--insecure", "--log", "a=b=c"]).status, Some(2));
+    assert_eq!(run(&["node", "--log", "a=b=c"]).status, Some(2));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_bad_file_is_told_with_line_and_key() {
     let path = folder.path().join("node.toml");
     fs::write(&path, "listen = []\n[limits]\npeers_max = \"many\"\n").unwrap();
     let path = path.to_str().unwrap();
-    let ended = run(&["node", "--insecure", "--json", "--config", path]);
+    let ended = run(&["node", "--json", "--config", path]);
     assert_eq!(ended.status, Some(18), "{ended:?}");
     let events = ended.events();
     assert_eq!((&events[0]["event"], &events[0]["status"]), (&"error".into(), &18.into()));
@@ -86,8 +86,8 @@ fn a_bad_file_is_told_with_line_and_key() {
 fn an_address_in_use_and_a_missing_key_have_their_statuses() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();
-    assert_eq!(run(&["node", "--insecure", "--listen", &at]).status, Some(16));
-    assert_eq!(run(&["node", "--insecure", "--key", "/nowhere/node.pem"]).status, Some(17));
+    assert_eq!(run(&["node", "--listen", &at]).status, Some(16));
+    assert_eq!(run(&["node", "--key", "/nowhere/node.pem"]).status, Some(17));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_key_beside_the_file_is_found() {
     let path = folder.path().join("node.toml");
     fs::write(&path, "key = \"node.pem\"\n").unwrap();
     let mut command = headwater();
-    command.args(["node", "--insecure", "--json", "--config"]).arg(&path);
+    command.args(["node", "--json", "--config"]).arg(&path);
     let mut node = Running::spawn(&mut command);
     let listening = node.until(|event| event["event"] == "listening");
     assert_eq!(listening["id"], Value::from(id));

@@ -172,7 +172,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(args: &[S]) -> Ended {
 /// Starts a listener that stores in `output`; gives it and the address to paste.
 pub(crate) fn listen(output: &Path, more: &[&str]) -> (Running, String) {
     let mut command = headwater();
-    command.args(["listen", "--insecure", "--output"]).arg(output).args(more);
+    command.args(["listen", "--output"]).arg(output).args(more);
     listening(&mut command)
 }
 

@@ -17,7 +17,7 @@ fn files_of_every_size_arrive_with_the_same_sum() {
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         fs::write(&from, &bytes).unwrap();
         let (listener, address) = listen(&to, &[]);
-        let sent = run(&["send", "--insecure", &address, from.to_str().unwrap()]);
+        let sent = run(&["send", &address, from.to_str().unwrap()]);
         let received = listener.end();
         assert_eq!((sent.status, received.status), (Some(0), Some(0)), "{sent:?} {received:?}");
         assert_eq!(fs::read(&to).unwrap(), bytes);
@@ -31,11 +31,11 @@ fn files_of_every_size_arrive_with_the_same_sum() {
 #[test]
 fn standard_input_arrives_on_standard_output() {
     let mut command = headwater();
-    command.args(["listen", "--insecure", "--output", "-"]);
+    command.args(["listen", "--output", "-"]);
     let mut listener = Running::spawn(&mut command);
     assert!(listener.complaint().contains("nothing is encrypted"));
     let address = listener.complaint();
-    let mut sender = Running::start(&["send", "--insecure", &address]);
+    let mut sender = Running::start(&["send", &address]);
     sender.write(b"one line\n");
     // The bytes come through while the sender is still open.
     assert_eq!(listener.line(), "one line");
@@ -55,7 +55,7 @@ fn a_folder_gets_the_file_under_its_name_and_keeps_what_it_has() {
     fs::create_dir(&to).unwrap();
     fs::write(to.join("a.txt"), "old").unwrap();
     let (listener, address) = listen(&to, &[]);
-    let sent = run(&["send", "--insecure", &address, from.to_str().unwrap()]);
+    let sent = run(&["send", &address, from.to_str().unwrap()]);
     assert_eq!((sent.status, listener.end().status), (Some(0), Some(0)), "{sent:?}");
     assert_eq!(names(&to), ["a-1.txt", "a.txt"]);
     assert_eq!(fs::read(to.join("a-1.txt")).unwrap(), b"water");
@@ -68,7 +68,7 @@ fn a_listener_that_keeps_on_serves_many_and_ends_in_order() {
     let to = folder.path().join("to");
     let (mut listener, address) = listen(&to, &["--keep"]);
     for text in ["first", "second"] {
-        let mut sender = Running::start(&["send", "--insecure", &address, "-"]);
+        let mut sender = Running::start(&["send", &address, "-"]);
         sender.write(text.as_bytes());
         assert_eq!(sender.end().status, Some(0));
         assert!(listener.line().starts_with("received "));
@@ -87,7 +87,7 @@ fn a_protocol_of_ones_own_and_a_key_are_taken() {
     let (listener, address) =
         listen(&to, &["--protocol", "/mine/1.0.0", "--key", key.to_str().unwrap()]);
     assert!(address.ends_with(&format!("/p2p/{id}")), "{address}");
-    let sent = run(&["send", "--insecure", "--protocol", "/mine/1.0.0", &address]);
+    let sent = run(&["send", "--protocol", "/mine/1.0.0", &address]);
     assert_eq!((sent.status, listener.end().status), (Some(0), Some(0)), "{sent:?}");
     assert_eq!(fs::read(&to).unwrap(), b"");
 }
@@ -96,9 +96,9 @@ fn a_protocol_of_ones_own_and_a_key_are_taken() {
 fn events_have_the_documented_names_and_fields() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = headwater();
-    command.args(["listen", "--insecure", "--json", "--output"]).arg(folder.path().join("to"));
+    command.args(["listen", "--json", "--output"]).arg(folder.path().join("to"));
     let (listener, address) = listening(&mut command);
-    let mut sender = Running::start(&["--json", "send", "--insecure", &address]);
+    let mut sender = Running::start(&["--json", "send", &address]);
     sender.write(&noise(600_000));
     let (sent, received) = (sender.end(), listener.end());
     assert_eq!((sent.status, received.status), (Some(0), Some(0)), "{sent:?} {received:?}");

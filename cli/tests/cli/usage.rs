@@ -2,38 +2,53 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use crate::program::{Running, headwater, listen, run};
 
 #[test]
-fn nothing_runs_in_the_clear_without_being_told_to() {
-    let address = "/ip4/127.0.0.1/tcp/1/p2p/QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-    for args in [&["listen"][..], &["node"], &["send", address]] {
-        let ended = run(args);
-        assert_eq!(ended.status, Some(2), "{ended:?}");
-        assert!(ended.stdout.is_empty());
-        for words in ["no encryption", "read and change", "--insecure"] {
-            assert!(ended.complaint().contains(words), "{ended:?}");
-        }
-    }
+fn insecure_has_to_be_asked_for_on_both_sides_and_says_what_it_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    fs::write(&from, "in the clear").unwrap();
+    let to = folder.path().join("to");
+    let (mut listener, address) = listen(&to, &["--insecure"]);
+    assert!(listener.complaint().contains("nothing is encrypted"));
+    // TLS is no id, and an id is no TLS.
+    let refused = run(&["send", &address, from.to_str().unwrap()]);
+    assert_eq!(refused.status, Some(15), "{refused:?}");
+    let ended = run(&["send", "--insecure", &address, from.to_str().unwrap()]);
+    assert!(ended.stderr[0].contains("nothing is encrypted"), "{ended:?}");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert_eq!(listener.wait().status, Some(0));
+    assert_eq!(fs::read(to).unwrap(), b"in the clear");
 }
 
 #[test]
-fn insecure_says_what_it_means() {
+fn keys_of_every_type_prove_the_id_that_is_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut listener, address) = listen(&folder.path().join("to"), &[]);
-    assert!(listener.complaint().contains("nothing is encrypted"));
-    let ended = Running::start(&["send", "--insecure", &address]).end();
-    assert!(ended.stderr[0].contains("nothing is encrypted"), "{ended:?}");
+    let from = folder.path().join("from");
+    fs::write(&from, "proven").unwrap();
+    for (number, name) in ["p384", "p521", "rsa2048"].into_iter().enumerate() {
+        let key = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cli/keys/{name}.pem"));
+        let id = run(&["id", key.to_str().unwrap()]).stdout.remove(0);
+        let to = folder.path().join(number.to_string());
+        let (mut listener, address) = listen(&to, &["--key", key.to_str().unwrap()]);
+        assert!(address.ends_with(&id), "{address}");
+        let sent = run(&["send", &address, from.to_str().unwrap()]);
+        assert_eq!(sent.status, Some(0), "{name}: {sent:?}");
+        assert_eq!(listener.wait().status, Some(0));
+        assert_eq!(fs::read(to).unwrap(), b"proven");
+    }
 }
 
 #[test]
 fn addresses_without_an_id_and_unknown_arguments_are_usage_errors() {
     for args in [
-        &["send", "--insecure", "/ip4/127.0.0.1/tcp/1"][..],
-        &["send", "--insecure", "nonsense"],
-        &["listen", "--insecure", "--listen", "nonsense"],
-        &["listen", "--insecure", "--timeout", "0"],
+        &["send", "/ip4/127.0.0.1/tcp/1"][..],
+        &["send", "nonsense"],
+        &["listen", "--listen", "nonsense"],
+        &["listen", "--timeout", "0"],
         &["send", "--insecure"],
         &["keygen"],
         &["flow"],
@@ -117,7 +132,7 @@ fn logs_are_pairs_on_standard_error() {
     let folder = tempfile::tempdir().unwrap();
     let (_listener, address) = listen(&folder.path().join("to"), &[]);
     let mut command = headwater();
-    command.args(["send", "--insecure", &address]).env("RUST_LOG", "headwater=info");
+    command.args(["send", &address]).env("RUST_LOG", "headwater=info");
     let ended = Running::spawn(&mut command).end();
     let log: Vec<&String> = ended.stderr.iter().filter(|line| line.starts_with("time=")).collect();
     assert!(

@@ -214,7 +214,7 @@ thread_local! {
 }
 
 #[test]
-fn a_certificate_of_another_proves_nothing_and_changes_nothing() {
+fn d76_a_certificate_of_another_proves_nothing_and_changes_nothing() {
     // D-76: what comes before the proof is not kept.
     let victim = NodeKey::generate().unwrap();
     let stolen = own_certificate(&victim);

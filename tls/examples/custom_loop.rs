@@ -4,16 +4,18 @@
 
 use headwater_core::contract::IoCause::{Refused, Reset};
 use headwater_core::contract::{Command, Event, LinkCommand, ListenerId, Notification};
-use headwater_core::id::{ConnectionId, KeyKind, PeerId, ProtocolId};
+use headwater_core::id::{ConnectionId, ProtocolId};
 use headwater_core::{config::Config, error::SendError, message::Message, seed::Seed};
-use headwater_core::{endpoint::Endpoint, secure::Insecure, time::Instant};
+use headwater_core::{endpoint::Endpoint, time::Instant};
+use headwater_identity::NodeKey;
+use headwater_tls::Tls;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::{collections::BTreeMap, env, error::Error, process};
 
 struct Loop {
-    core: Endpoint<Insecure>,
+    core: Endpoint<Tls>,
     listeners: BTreeMap<ListenerId, TcpListener>,
     links: BTreeMap<ConnectionId, TcpStream>,
 }
@@ -105,10 +107,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dials = target.starts_with('/');
     let start = std::time::Instant::now();
     let clock = || Instant::ZERO.after(start.elapsed());
-    let number = u64::from(process::id());
-    let local = PeerId::from_public_key(KeyKind::Ecdsa, &number.to_be_bytes().repeat(8));
-    let channels = Insecure::new(local).map_err(|len| format!("an id of {len} bytes"))?;
-    let mut core = Endpoint::new(Config::default(), Seed::from_u64(number), channels, clock())?;
+    let seed = Seed::from_u64(u64::from(process::id()));
+    let channels = Tls::new(&NodeKey::generate()?)?;
+    let mut core = Endpoint::new(Config::default(), seed, channels, clock())?;
     let echo = ProtocolId::new("/echo/1.0.0")?;
     core.register(clock(), echo.clone())?;
     if dials {
