@@ -62,7 +62,7 @@ fn addresses_without_an_id_and_unknown_arguments_are_usage_errors() {
 
 #[test]
 fn usage_errors_are_events_too() {
-    for args in [&["--json", "flow"][..], &["--json", "listen"]] {
+    for args in [&["--json", "flow"][..], &["--json", "send"]] {
         let ended = run(args);
         assert_eq!(ended.status, Some(2));
         let events = ended.events();
