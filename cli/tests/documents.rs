@@ -84,7 +84,7 @@ fn the_commands_of_the_readme_are_those_of_the_program() {
             seen += 1;
         }
     }
-    assert!(seen > 10);
+    assert!(seen >= 10);
 }
 
 #[test]

@@ -33,7 +33,6 @@ fn standard_input_arrives_on_standard_output() {
     let mut command = headwater();
     command.args(["listen", "--output", "-"]);
     let mut listener = Running::spawn(&mut command);
-    assert!(listener.complaint().contains("nothing is encrypted"));
     let address = listener.complaint();
     let mut sender = Running::start(&["send", &address]);
     sender.write(b"one line\n");
