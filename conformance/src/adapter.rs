@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
-use headwater_core::contract::{IoCause, Notification};
+use headwater_core::contract::{IoCause, Notification, RequiredId};
 use headwater_core::error::{
     ApplicationError, BorrowError, DialError, SendError, UndeliveredReason,
 };
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::Message;
+use headwater_core::peers::Rule;
 use headwater_identity::NodeKey;
 
 /// Starts nodes.
@@ -74,6 +75,41 @@ pub trait Node: Clone + Send + Sync + 'static {
     ///
     /// Why it is not connected, within the node's own deadlines.
     fn dial(&self, address: Address) -> Result<PeerId, CallError>;
+
+    /// Connects to a peer at the addresses that are known of it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not connected, within the node's own deadlines.
+    fn connect(&self, peer: PeerId) -> Result<PeerId, CallError>;
+
+    /// Keeps a peer connected from now on.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn require(&self, addresses: Vec<Address>) -> Result<RequiredId, CallError>;
+
+    /// Requires a peer no longer.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn release(&self, required: RequiredId) -> Result<(), CallError>;
+
+    /// Keeps somebody out from now on.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn block(&self, rule: Rule) -> Result<(), CallError>;
+
+    /// Takes a rule back.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn unblock(&self, rule: Rule) -> Result<(), CallError>;
 
     /// Closes the connections of a peer.
     ///

@@ -114,6 +114,11 @@ macro_rules! suite {
                     what_cannot_be_sent_is_refused_by_type_and_comes_back
                     a_message_can_be_answered_as_soon_as_it_is_read
                 }
+                healing {
+                    a_required_peer_is_found_when_it_listens_and_again_after_it_was_gone
+                    a_required_peer_is_left_alone_when_it_is_disconnected_or_released
+                    d68_a_blocked_peer_is_cut_off_and_kept_out_until_the_rule_goes
+                }
                 loss {
                     a_link_that_is_reset_is_told_and_made_anew
                     a_link_that_ends_is_told

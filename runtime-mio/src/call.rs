@@ -10,6 +10,7 @@ use headwater_core::contract::RequiredId;
 use headwater_core::error::{ApplicationError, BorrowError};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
+use headwater_core::supervisor::RequiredState;
 
 use crate::error::{Error, ListenError};
 use crate::lane::Lane;
@@ -32,7 +33,9 @@ pub(crate) fn give<T>(answer: &Answer<T>, value: T) {
 pub(crate) enum Call {
     Listen { address: SocketAddr, answer: Answer<Result<SocketAddr, ListenError>> },
     Dial { address: Address, answer: Answer<Result<PeerId, Error>> },
+    Connect { peer: PeerId, answer: Answer<Result<PeerId, Error>> },
     Require { addresses: Vec<Address>, answer: Answer<Result<RequiredId, ApplicationError>> },
+    RequiredState { required: RequiredId, answer: Answer<Option<RequiredState>> },
     Change { change: Change, answer: Answer<Result<(), ApplicationError>> },
     Borrow(Borrow),
     Stop,
@@ -45,6 +48,9 @@ pub(crate) enum Change {
     Register(ProtocolId),
     Unregister(ProtocolId),
     Block(Rule),
+    Unblock(Rule),
+    SetRequired(RequiredId, Vec<Address>),
+    Release(RequiredId),
 }
 
 /// A call that waits until a stream is idle.

@@ -12,6 +12,7 @@ use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
 use headwater_core::pool::WasEmpty;
 use headwater_core::protocol::ProtocolSet;
+use headwater_core::supervisor::RequiredState;
 
 use crate::call::{Borrow, Call, Caller, Change};
 use crate::error::{Error, ListenError};
@@ -83,10 +84,24 @@ impl Handle {
         answer.unwrap_or(Err(Error::Stopped))
     }
 
+    /// Connects to a peer at the addresses that are known of it, the best first: those under which
+    /// it is required, and those that worked lately. A required peer that was disconnected or given
+    /// up is kept connected again.
+    ///
+    /// # Errors
+    ///
+    /// As [`dial`](Self::dial).
+    pub fn connect(&self, peer: PeerId) -> Result<PeerId, Error> {
+        let answer = self.caller.call(|answer| Call::Connect { peer, answer });
+        answer.unwrap_or(Err(Error::Stopped))
+    }
+
     /// Keeps a connection with a peer from now on, at one or more addresses: it is dialled, and
-    /// again after waits that grow (`backoff`) whenever that fails or its connection ends.
+    /// again after waits that grow (`backoff`) whenever that fails or its connection ends. It
+    /// makes room for nobody but other required peers; mind that it counts for `peers_max`.
     ///
     /// The addresses all name the same peer, or none does: then whoever answers first is the peer.
+    /// Notifications tell of it as of any peer, and of each failure.
     ///
     /// # Errors
     ///
@@ -94,6 +109,30 @@ impl Handle {
     pub fn require(&self, addresses: Vec<Address>) -> Result<RequiredId, Error> {
         let answer = self.caller.call(|answer| Call::Require { addresses, answer });
         answer.ok_or(Error::Stopped)?.map_err(Error::Call)
+    }
+
+    /// Gives a required peer other addresses, at once: it is dialled there if it is not connected,
+    /// and no longer where it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub fn set_required(&self, required: RequiredId, addresses: Vec<Address>) -> Result<(), Error> {
+        self.change(Change::SetRequired(required, addresses))
+    }
+
+    /// Requires a peer no longer, at once: a dial to it is cancelled, a connection stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub fn release(&self, required: RequiredId) -> Result<(), Error> {
+        self.change(Change::Release(required))
+    }
+
+    /// How it stands with a required peer, and why; `None` if there is none of that name.
+    pub fn required_state(&self, required: RequiredId) -> Option<RequiredState> {
+        self.caller.call(|answer| Call::RequiredState { required, answer })?
     }
 
     /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.
@@ -105,11 +144,21 @@ impl Handle {
         self.change(Change::Block(rule))
     }
 
-    /// Closes the connections to a peer, in order; the end is told as a notification.
+    /// Takes a rule back; required peers that it kept out are dialled at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Call`] if it is not connected.
+    /// [`Error::Stopped`]; nothing changed.
+    pub fn unblock(&self, rule: Rule) -> Result<(), Error> {
+        self.change(Change::Unblock(rule))
+    }
+
+    /// Closes the connections to a peer, in order; the end is told as a notification. A
+    /// required peer is left alone then, until [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if it is not connected, nor required.
     pub fn disconnect(&self, peer: PeerId) -> Result<(), Error> {
         self.change(Change::Disconnect(peer))
     }

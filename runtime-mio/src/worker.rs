@@ -18,7 +18,7 @@ use std::{io, thread};
 use headwater_core::connection::LaneNews;
 use headwater_core::contract::{DialId, ListenerId};
 use headwater_core::endpoint::BorrowedId;
-use headwater_core::error::{BorrowError, UndeliveredReason};
+use headwater_core::error::{ApplicationError, BorrowError, UndeliveredReason};
 use headwater_core::id::{ConnectionId, PeerId};
 use headwater_core::message::Batch;
 use headwater_core::secure::ChannelFactory;
@@ -181,19 +181,32 @@ impl<F: ChannelFactory> Worker<F> {
                 }
                 Err(error) => give(&answer, Err(ListenError::Call(error))),
             },
-            Call::Dial { address, answer } => match self.inner.dial(address) {
-                Ok(dial) => {
-                    self.dialing.insert(dial, answer);
-                }
-                Err(error) => give(&answer, Err(Error::Call(error))),
-            },
+            Call::Dial { address, answer } => {
+                let dial = self.inner.dial(address);
+                self.dial(dial, answer);
+            }
+            Call::Connect { peer, answer } => {
+                let dial = self.inner.connect(peer);
+                self.dial(dial, answer);
+            }
             Call::Require { addresses, answer } => give(&answer, self.inner.require(addresses)),
+            Call::RequiredState { required, answer } => {
+                give(&answer, self.inner.endpoint.required_state(required));
+            }
             Call::Change { change, answer } => {
                 let result = match change {
                     Change::Disconnect(peer) => self.inner.disconnect(peer),
                     Change::Register(protocol) => self.inner.register(protocol),
                     Change::Unregister(protocol) => self.inner.unregister(&protocol),
                     Change::Block(rule) => self.inner.block(rule).map(drop),
+                    Change::Unblock(rule) => {
+                        self.inner.unblock(&rule);
+                        Ok(())
+                    }
+                    Change::SetRequired(required, addresses) => {
+                        self.inner.set_required(required, addresses)
+                    }
+                    Change::Release(required) => self.inner.release(required),
                 };
                 give(&answer, result);
             }
@@ -201,6 +214,19 @@ impl<F: ChannelFactory> Worker<F> {
             Call::Stop => {
                 self.stop();
             }
+        }
+    }
+
+    fn dial(
+        &mut self,
+        dial: Result<DialId, ApplicationError>,
+        answer: Answer<Result<PeerId, Error>>,
+    ) {
+        match dial {
+            Ok(dial) => {
+                self.dialing.insert(dial, answer);
+            }
+            Err(error) => give(&answer, Err(Error::Call(error))),
         }
     }
 

@@ -7,6 +7,7 @@ use headwater_core::contract::RequiredId;
 use headwater_core::error::ApplicationError;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
+use headwater_core::supervisor::RequiredState;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, ListenError};
@@ -25,9 +26,17 @@ pub(crate) enum Call {
         address: Address,
         answer: oneshot::Sender<Result<PeerId, Error>>,
     },
+    Connect {
+        peer: PeerId,
+        answer: oneshot::Sender<Result<PeerId, Error>>,
+    },
     Require {
         addresses: Vec<Address>,
         answer: oneshot::Sender<Result<RequiredId, ApplicationError>>,
+    },
+    RequiredState {
+        required: RequiredId,
+        answer: oneshot::Sender<Option<RequiredState>>,
     },
     Change {
         change: Change,
@@ -43,4 +52,7 @@ pub(crate) enum Change {
     Register(ProtocolId),
     Unregister(ProtocolId),
     Block(Rule),
+    Unblock(Rule),
+    SetRequired(RequiredId, Vec<Address>),
+    Release(RequiredId),
 }

@@ -10,6 +10,7 @@ use headwater_core::error::{BorrowError, SendError};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
 use headwater_core::protocol::ProtocolSet;
+use headwater_core::supervisor::RequiredState;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -92,10 +93,26 @@ impl Node {
         result.await.unwrap_or(Err(Error::Stopped))
     }
 
+    /// Connects to a peer at the addresses that are known of it, the best first: those under which
+    /// it is required, and those that worked lately. A required peer that was disconnected or given
+    /// up is kept connected again.
+    ///
+    /// # Errors
+    ///
+    /// As [`dial`](Self::dial).
+    pub async fn connect(&self, peer: PeerId) -> Result<PeerId, Error> {
+        let (answer, result) = oneshot::channel();
+        let call = Call::Connect { peer, answer };
+        self.calls.send(call).await.map_err(|_| Error::Stopped)?;
+        result.await.unwrap_or(Err(Error::Stopped))
+    }
+
     /// Keeps a connection with a peer from now on, at one or more addresses: it is dialled, and
-    /// again after waits that grow (`backoff`) whenever that fails or its connection ends.
+    /// again after waits that grow (`backoff`) whenever that fails or its connection ends. It
+    /// makes room for nobody but other required peers; mind that it counts for `peers_max`.
     ///
     /// The addresses all name the same peer, or none does: then whoever answers first is the peer.
+    /// Notifications tell of it as of any peer, and of each failure.
     ///
     /// # Errors
     ///
@@ -107,6 +124,37 @@ impl Node {
         result.await.map_err(|_| Error::Stopped)?.map_err(Error::Call)
     }
 
+    /// Gives a required peer other addresses, at once: it is dialled there if it is not connected,
+    /// and no longer where it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub async fn set_required(
+        &self,
+        required: RequiredId,
+        addresses: Vec<Address>,
+    ) -> Result<(), Error> {
+        self.change(Change::SetRequired(required, addresses)).await
+    }
+
+    /// Requires a peer no longer, at once: a dial to it is cancelled, a connection stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; nothing changed.
+    pub async fn release(&self, required: RequiredId) -> Result<(), Error> {
+        self.change(Change::Release(required)).await
+    }
+
+    /// How it stands with a required peer, and why; `None` if there is none of that name.
+    pub async fn required_state(&self, required: RequiredId) -> Option<RequiredState> {
+        let (answer, result) = oneshot::channel();
+        let call = Call::RequiredState { required, answer };
+        self.calls.send(call).await.ok()?;
+        result.await.ok()?
+    }
+
     /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.
     ///
     /// # Errors
@@ -116,11 +164,21 @@ impl Node {
         self.change(Change::Block(rule)).await
     }
 
-    /// Closes the connections to a peer, in order; the end is told as a notification.
+    /// Takes a rule back; required peers that it kept out are dialled at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Call`] if it is not connected.
+    /// [`Error::Stopped`]; nothing changed.
+    pub async fn unblock(&self, rule: Rule) -> Result<(), Error> {
+        self.change(Change::Unblock(rule)).await
+    }
+
+    /// Closes the connections to a peer, in order; the end is told as a notification. A
+    /// required peer is left alone then, until [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if it is not connected, nor required.
     pub async fn disconnect(&self, peer: PeerId) -> Result<(), Error> {
         self.change(Change::Disconnect(peer)).await
     }

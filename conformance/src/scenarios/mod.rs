@@ -6,6 +6,7 @@ pub mod calls;
 pub mod crowd;
 pub mod dial;
 pub mod exchange;
+pub mod healing;
 pub mod loss;
 pub mod pressure;
 pub mod stop;

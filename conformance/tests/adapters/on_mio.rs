@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_conformance as suite;
 use headwater_conformance::{Adapter, CallError, Running, Security, Wait};
-use headwater_core::contract::Notification;
+use headwater_core::contract::{Notification, RequiredId};
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
+use headwater_core::peers::Rule;
 use headwater_mio::{
     Address, Borrowed, Builder, Config, Error, Handle, ListenError, Messages, NodeKey,
     Notifications, PeerId, ProtocolId, Started,
@@ -84,6 +85,26 @@ impl suite::Node for Node {
 
     fn dial(&self, address: Address) -> Result<PeerId, CallError> {
         self.handle.dial(address).map_err(call_error)
+    }
+
+    fn connect(&self, peer: PeerId) -> Result<PeerId, CallError> {
+        self.handle.connect(peer).map_err(call_error)
+    }
+
+    fn require(&self, addresses: Vec<Address>) -> Result<RequiredId, CallError> {
+        self.handle.require(addresses).map_err(call_error)
+    }
+
+    fn release(&self, required: RequiredId) -> Result<(), CallError> {
+        self.handle.release(required).map_err(call_error)
+    }
+
+    fn block(&self, rule: Rule) -> Result<(), CallError> {
+        self.handle.block(rule).map_err(call_error)
+    }
+
+    fn unblock(&self, rule: Rule) -> Result<(), CallError> {
+        self.handle.unblock(rule).map_err(call_error)
     }
 
     fn disconnect(&self, peer: PeerId) -> Result<(), CallError> {

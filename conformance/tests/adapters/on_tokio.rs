@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_conformance as suite;
 use headwater_conformance::{Adapter, CallError, Running, Security, Wait};
-use headwater_core::contract::Notification;
+use headwater_core::contract::{Notification, RequiredId};
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
+use headwater_core::peers::Rule;
 use headwater_tokio::{
     Address, Borrowed, Builder, Config, Error, ListenError, Messages, Node, NodeKey, Notifications,
     PeerId, ProtocolId, Started,
@@ -88,6 +89,26 @@ impl suite::Node for On<Node> {
 
     fn dial(&self, address: Address) -> Result<PeerId, CallError> {
         self.runtime.block_on(self.inner.dial(address)).map_err(call_error)
+    }
+
+    fn connect(&self, peer: PeerId) -> Result<PeerId, CallError> {
+        self.runtime.block_on(self.inner.connect(peer)).map_err(call_error)
+    }
+
+    fn require(&self, addresses: Vec<Address>) -> Result<RequiredId, CallError> {
+        self.runtime.block_on(self.inner.require(addresses)).map_err(call_error)
+    }
+
+    fn release(&self, required: RequiredId) -> Result<(), CallError> {
+        self.runtime.block_on(self.inner.release(required)).map_err(call_error)
+    }
+
+    fn block(&self, rule: Rule) -> Result<(), CallError> {
+        self.runtime.block_on(self.inner.block(rule)).map_err(call_error)
+    }
+
+    fn unblock(&self, rule: Rule) -> Result<(), CallError> {
+        self.runtime.block_on(self.inner.unblock(rule)).map_err(call_error)
     }
 
     fn disconnect(&self, peer: PeerId) -> Result<(), CallError> {

@@ -50,16 +50,52 @@ impl<F: ChannelFactory> EventLoop<F> {
         self.endpoint.dial(self.clock.now(), address)
     }
 
+    /// Connects to a peer at the addresses that are known of it, the best first, within
+    /// `dial_deadline` each. Whether it succeeded is a notification. A required peer that was
+    /// disconnected or given up is kept connected again.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError`]; nothing changed.
+    pub fn connect(&mut self, peer: PeerId) -> Result<DialId, ApplicationError> {
+        self.endpoint.connect(self.clock.now(), peer)
+    }
+
     /// Keeps a connection with a peer from now on, at one or more addresses: it is dialled, and
-    /// again after waits that grow (`backoff`) whenever that fails or its connection ends.
+    /// again after waits that grow (`backoff`) whenever that fails or its connection ends. It
+    /// makes room for nobody but other required peers; mind that it counts for `peers_max`.
     ///
     /// The addresses all name the same peer, or none does: then whoever answers first is the peer.
+    /// Notifications tell of it as of any peer, and of each failure.
     ///
     /// # Errors
     ///
     /// [`ApplicationError`]; nothing changed.
     pub fn require(&mut self, addresses: Vec<Address>) -> Result<RequiredId, ApplicationError> {
         self.endpoint.require(self.clock.now(), addresses)
+    }
+
+    /// Gives a required peer other addresses, at once: it is dialled there if it is not connected,
+    /// and no longer where it was.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError`]; nothing changed.
+    pub fn set_required(
+        &mut self,
+        required: RequiredId,
+        addresses: Vec<Address>,
+    ) -> Result<(), ApplicationError> {
+        self.endpoint.set_required(self.clock.now(), required, addresses)
+    }
+
+    /// Requires a peer no longer, at once: a dial to it is cancelled, a connection stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplicationError::NotRequired`]; nothing changed.
+    pub fn release(&mut self, required: RequiredId) -> Result<(), ApplicationError> {
+        self.endpoint.release(self.clock.now(), required)
     }
 
     /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.
@@ -71,11 +107,18 @@ impl<F: ChannelFactory> EventLoop<F> {
         self.endpoint.block(self.clock.now(), rule)
     }
 
-    /// Closes the connections to a peer, in order; the end is a notification.
+    /// Takes a rule back; required peers that it kept out are dialled at once. Whether it was
+    /// there.
+    pub fn unblock(&mut self, rule: &Rule) -> bool {
+        self.endpoint.unblock(self.clock.now(), rule)
+    }
+
+    /// Closes the connections to a peer, in order; the end is a notification. A required peer is
+    /// left alone then, until [`connect`](Self::connect).
     ///
     /// # Errors
     ///
-    /// [`ApplicationError::NotConnected`].
+    /// [`ApplicationError::NotConnected`], if it is not required either.
     pub fn disconnect(&mut self, peer: PeerId) -> Result<(), ApplicationError> {
         self.endpoint.disconnect(self.clock.now(), peer)
     }

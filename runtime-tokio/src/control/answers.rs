@@ -1,7 +1,10 @@
 //! The calls of the application, and what the machine answers to them.
 
-use headwater_core::contract::Notification;
+use headwater_core::contract::{DialId, Notification};
+use headwater_core::error::ApplicationError;
+use headwater_core::id::PeerId;
 use headwater_core::secure::ChannelFactory;
+use tokio::sync::oneshot;
 
 use super::Control;
 use crate::call::{Call, Change};
@@ -23,16 +26,19 @@ where
                     let _ = answer.send(Err(error.into()));
                 }
             },
-            Call::Dial { address, answer } => match self.core.dial(now, address) {
-                Ok(dial) => {
-                    self.dial_answers.insert(dial, answer);
-                }
-                Err(error) => {
-                    let _ = answer.send(Err(error.into()));
-                }
-            },
+            Call::Dial { address, answer } => {
+                let dial = self.core.dial(now, address);
+                self.on_dial(dial, answer);
+            }
+            Call::Connect { peer, answer } => {
+                let dial = self.core.connect(now, peer);
+                self.on_dial(dial, answer);
+            }
             Call::Require { addresses, answer } => {
                 let _ = answer.send(self.core.require(now, addresses));
+            }
+            Call::RequiredState { required, answer } => {
+                let _ = answer.send(self.core.required_state(required));
             }
             Call::Change { change, answer } => {
                 let done = match change {
@@ -40,10 +46,33 @@ where
                     Change::Register(protocol) => self.core.register(now, protocol),
                     Change::Unregister(protocol) => self.core.unregister(now, &protocol),
                     Change::Block(rule) => self.core.block(now, rule).map(drop),
+                    Change::Unblock(rule) => {
+                        self.core.unblock(now, &rule);
+                        Ok(())
+                    }
+                    Change::SetRequired(required, addresses) => {
+                        self.core.set_required(now, required, addresses)
+                    }
+                    Change::Release(required) => self.core.release(now, required),
                 };
                 self.changed.push((answer, done));
             }
             Call::Stop => self.stop(),
+        }
+    }
+
+    fn on_dial(
+        &mut self,
+        dial: Result<DialId, ApplicationError>,
+        answer: oneshot::Sender<Result<PeerId, Error>>,
+    ) {
+        match dial {
+            Ok(dial) => {
+                self.dial_answers.insert(dial, answer);
+            }
+            Err(error) => {
+                let _ = answer.send(Err(error.into()));
+            }
         }
     }
 
