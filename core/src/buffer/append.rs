@@ -99,6 +99,13 @@ impl AppendSlab {
         self.current.clear();
     }
 
+    /// Bytes of memory of the slabs it knows of, those that pieces pin included.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let current = usize::from(self.current.capacity() > 0);
+        self.retired.len().saturating_add(current).saturating_mul(self.capacity)
+    }
+
     /// Frees the memory that nothing is in.
     pub fn shrink(&mut self) {
         self.retired = VecDeque::new();

@@ -193,6 +193,12 @@ impl SlabSet {
             .saturating_add(self.idle.len())
     }
 
+    /// Bytes of memory of the slabs that exist.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.outstanding().saturating_mul(self.config.slab)
+    }
+
     /// How many slabs are lent.
     #[must_use]
     pub const fn lent(&self) -> usize {

@@ -82,6 +82,11 @@ impl Inbound {
         }
     }
 
+    /// Bytes of memory of the slabs, pinned ones included.
+    pub(super) fn memory(&self) -> usize {
+        self.slabs.as_ref().map_or(0, SlabSet::memory)
+    }
+
     /// The bytes `range` of the chunk in hand.
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
         self.chunk.get(range).unwrap_or(&[])

@@ -164,6 +164,16 @@ impl Lanes {
         }
     }
 
+    /// Bytes of the messages that were accepted and have not left. O(messages on streams).
+    pub(super) fn memory(&self) -> usize {
+        let lent = self.slots.iter().filter_map(|slot| slot.lane.as_ref()?.lent.as_ref());
+        let waiting = self.pending.iter().chain(self.handed.iter().map(|(_, parcel)| parcel));
+        let waiting = waiting.fold(self.unframed, |sum, parcel| sum.saturating_add(parcel.len()));
+        lent.map(|lent| &lent.outbox)
+            .chain([&self.outbox])
+            .fold(waiting, |sum, outbox| sum.saturating_add(outbox.memory()))
+    }
+
     /// Whether everything accepted is framed.
     pub(super) fn is_drained(&self) -> bool {
         let lent_empty = |slot: &Slot| {

@@ -30,6 +30,7 @@
 mod exchange;
 mod inbound;
 mod lanes;
+mod ledger;
 mod lifecycle;
 mod mailbox;
 mod marks;
@@ -43,6 +44,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 pub use lanes::{LaneId, LaneNews};
+pub use ledger::Memory;
 pub use mailbox::{Setup, ToConnection, ToNode};
 
 pub(crate) use mailbox::{Closed, Tally, TallyEntry, Verdict};
@@ -443,6 +445,9 @@ impl<C: SecureChannel> Connection<C> {
         self.bi.assert_invariants();
         self.receiver.assert_invariants();
         self.lanes.assert_invariants();
+        let memory = self.memory();
+        let bound = self.setup.config.connection_memory_max();
+        assert!(memory.total() <= bound, "{memory:?} of {bound}");
         let output = self.framed.len().saturating_add(self.sealed.len());
         // One frame, an end and the channel's own words come on top.
         let output_max = self.setup.config.output_max.saturating_add(128 * 1024);

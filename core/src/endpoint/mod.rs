@@ -381,6 +381,20 @@ impl<F: ChannelFactory> Endpoint<F> {
         found
     }
 
+    /// What it holds for its connections, in bytes: all that is waiting on them, before and behind
+    /// them. O(connections, streams and messages on them): for a look now and then.
+    ///
+    /// Never more than [`Config::memory_max`] allows.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let slots = self.slots.iter().flatten().chain(&self.lingering);
+        slots.fold(self.batch.bytes(), |sum, slot| {
+            let outboxes = slot.lanes.values().chain([&slot.outbox]);
+            let waiting = outboxes.fold(0, |sum: usize, out| sum.saturating_add(out.memory()));
+            sum.saturating_add(slot.connection.memory().total()).saturating_add(waiting)
+        })
+    }
+
     fn call<T>(&mut self, now: Instant, call: impl FnOnce(&mut Node, Instant) -> T) -> T {
         let now = self.clock.advance(now);
         let answer = call(&mut self.node, now);

@@ -22,6 +22,14 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    /// Bytes of memory of the table and of its index, roughly.
+    pub(super) fn memory(&self) -> usize {
+        let index = self.index.capacity().saturating_mul(size_of::<[(u32, u32); 2]>());
+        let free = self.free.capacity().saturating_mul(size_of::<u32>());
+        let slots = self.slots.capacity().saturating_mul(size_of::<Stream>());
+        slots.saturating_add(index).saturating_add(free)
+    }
+
     /// No streams; `key` decides how ids are spread over the index.
     pub(super) fn new(key: u64) -> Self {
         Self {

@@ -63,6 +63,14 @@ impl Session {
         self.counts.queued
     }
 
+    /// Bytes of memory of its tables and of the control frames that wait; the payload that is
+    /// queued is its owner's.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let waiting = self.pongs.capacity().saturating_add(self.refused.capacity());
+        self.slots.memory().saturating_add(waiting.saturating_mul(size_of::<u32>()))
+    }
+
     /// How many bytes the peer takes on a stream now.
     #[must_use]
     pub fn credit(&self, stream: StreamId) -> u32 {

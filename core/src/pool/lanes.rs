@@ -133,6 +133,12 @@ impl Lanes {
         self.small.len().saturating_add(self.large_bytes)
     }
 
+    /// Bytes of memory: of the slabs, and of what is held by reference.
+    pub(super) fn memory(&self) -> usize {
+        let slabs = self.small.memory().saturating_add(self.heads.memory());
+        slabs.saturating_add(self.large_bytes)
+    }
+
     pub(super) const fn small_messages(&self) -> usize {
         self.small_messages
     }

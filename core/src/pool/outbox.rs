@@ -341,6 +341,12 @@ impl Outbox {
         self.lanes.bytes()
     }
 
+    /// Bytes of memory: of its slabs, used or not, and of the payloads inside.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.lanes.memory().saturating_add(self.packed.capacity())
+    }
+
     /// Messages inside.
     #[must_use]
     pub fn messages(&self) -> usize {

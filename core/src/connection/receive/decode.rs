@@ -28,14 +28,14 @@ impl Receiver {
         state.gained = state.gained.saturating_add(range.len());
         if !state.accepted || state.blocked {
             let accepted = state.accepted;
-            state.keep(&mut self.stash, chunk, range, copy);
+            state.backlog.keep(&mut self.stash, chunk, range, copy);
             return if accepted { self.pass_exchanger(now, uni, stream) } else { Ok(()) };
         }
         let end = range.end;
         let stopped = self.decode(now, uni, stream, chunk, range, copy)?;
         if stopped < end {
             if let Some(state) = self.streams.get_mut(&stream) {
-                state.keep(&mut self.stash, chunk, stopped..end, copy);
+                state.backlog.keep(&mut self.stash, chunk, stopped..end, copy);
                 state.blocked = true;
                 self.blocked.push_back(stream);
             }
@@ -57,12 +57,12 @@ impl Receiver {
         stream: StreamId,
     ) -> Result<(), Spent> {
         while let Some(state) = self.streams.get_mut(&stream) {
-            let pieces = state.backlog.iter().map(|piece| &piece[..]);
+            let pieces = state.backlog.pieces();
             state.passes |= state.decoder.is_next(ProtocolId::EXCHANGER, pieces) == Some(true);
             if !state.passes {
                 break;
             }
-            let Some(chunk) = state.backlog.pop_front() else { break };
+            let Some(chunk) = state.backlog.pop() else { break };
             self.decode_kept(now, uni, stream, chunk)?;
             let state = self.streams.get_mut(&stream);
             if let Some(state) = state.filter(|state| state.backlog.is_empty()) {
@@ -91,7 +91,7 @@ impl Receiver {
         self.listed = None;
         let stopped = stopped?.min(chunk.len());
         if let Some(state) = self.streams.get_mut(&stream).filter(|_| stopped < chunk.len()) {
-            state.backlog.push_front(chunk.slice(stopped..));
+            state.backlog.unpop(chunk.slice(stopped..));
         }
         Ok(())
     }

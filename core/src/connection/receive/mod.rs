@@ -16,13 +16,15 @@
 //! R3 bytes received on a stream and not released are those of its backlog, of its unfinished
 //! package up to `RETAINED` (or its window while it waits), and of its unconsumed messages.
 
+mod backlog;
 mod decode;
 
 use alloc::collections::{BTreeMap, VecDeque};
-use core::ops::Range;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+
+use backlog::Backlog;
 
 use super::offences::Offences;
 use crate::buffer::{AppendSlab, AssemblyConfig, AssemblyPool};
@@ -44,9 +46,6 @@ const STASH_SLAB: usize = 64 * 1024;
 
 /// Slabs of backlogs that are kept for the next one while the connection is busy.
 const STASH_SLABS_KEPT: usize = 64;
-
-/// Pieces of a backlog have at least this many bytes, but for the last.
-const PIECE_MIN: usize = 1024;
 
 /// What a descriptor in the inbox costs beside the bytes it points to.
 const DESCRIPTOR: usize = 32;
@@ -81,31 +80,8 @@ struct RecvStream {
     passes: bool,
     /// Counted in `assembling`.
     assembling: bool,
-    /// Received and not decoded, oldest first; at most the stream's window.
-    backlog: VecDeque<Bytes>,
-}
-
-impl RecvStream {
-    /// Keeps bytes of a chunk for later: where they are if that is allowed, else as a copy.
-    /// Pieces too small to be worth a descriptor are copied together.
-    fn keep(&mut self, stash: &mut AppendSlab, chunk: &Bytes, range: Range<usize>, copy: bool) {
-        let Some(bytes) = chunk.get(range.clone()) else { return };
-        if !copy && bytes.len() > PIECE_MIN {
-            return self.backlog.push_back(chunk.slice(range));
-        }
-        let last = self.backlog.pop_back().unwrap_or_default();
-        let joined = if last.len().saturating_add(bytes.len()) <= PIECE_MIN {
-            &last[..]
-        } else {
-            self.backlog.extend((!last.is_empty()).then(|| last.clone()));
-            &[]
-        };
-        let len = joined.len().saturating_add(bytes.len());
-        let room = stash.room(len);
-        room.extend_from_slice(joined);
-        room.extend_from_slice(bytes);
-        self.backlog.extend(stash.cut(len));
-    }
+    /// Received and not decoded.
+    backlog: Backlog,
 }
 
 /// The receive streams, the inbox and the ledger of one connection.
@@ -451,7 +427,7 @@ impl Receiver {
             let Some(stream) = self.blocked.pop_front() else { break };
             let Some(state) = self.streams.get_mut(&stream) else { continue };
             state.blocked = false;
-            let Some(chunk) = state.backlog.pop_front() else { continue };
+            let Some(chunk) = state.backlog.pop() else { continue };
             self.decode_kept(now, uni, stream, chunk)?;
             let Some(state) = self.streams.get_mut(&stream) else { continue };
             if !state.backlog.is_empty() {
@@ -508,7 +484,7 @@ impl Receiver {
         for stream in core::mem::take(&mut self.blocked) {
             if let Some(state) = self.streams.get_mut(&stream) {
                 state.blocked = false;
-                state.backlog = VecDeque::new();
+                state.backlog = Backlog::default();
             }
             self.recount(stream);
         }
@@ -519,6 +495,17 @@ impl Receiver {
         self.buffers.pool.shrink();
         self.stash.shrink();
         self.inbox.shrink();
+    }
+
+    /// Bytes that wait undecoded, those of unfinished packages, those of the inbox, and those of
+    /// buffers kept for the next ones. O(streams).
+    pub(super) fn memory(&self) -> [usize; 4] {
+        let sum = |bytes: fn(&RecvStream) -> usize| {
+            self.streams.values().fold(0, |sum: usize, state| sum.saturating_add(bytes(state)))
+        };
+        let inbox = self.inbox_held.saturating_add(self.inbox.bytes());
+        let kept = self.buffers.pool.bytes().saturating_add(self.stash.memory());
+        [sum(|state| state.backlog.bytes()), sum(|state| state.decoder.memory()), inbox, kept]
     }
 
     /// Checks R1 and the bookkeeping of the queues.
@@ -535,5 +522,8 @@ impl Receiver {
         let held = self.streams.values().filter(|state| !state.accepted).count();
         assert_eq!(held, self.held.len());
         assert_eq!(self.gate.in_use() as usize, self.streams.len().saturating_sub(held));
+        for state in self.streams.values() {
+            assert_eq!(state.backlog.bytes(), state.backlog.recount());
+        }
     }
 }
