@@ -124,7 +124,7 @@ pub struct Config {
     pub close_deadline: Duration,
     /// Silence on a connection after which it is probed. Default 10 s.
     pub keep_alive: Duration,
-    /// How long the answer to a probe may take. Default 10 s.
+    /// How long the answer to a probe may take, once the carrier has taken the probe. Default 10 s.
     pub pong_deadline: Duration,
     /// Wait for the answer to a pushed protocol list (spec 4.4). Default 10 s.
     pub push_deadline: Duration,
