@@ -42,6 +42,10 @@ pub(crate) enum Command {
     /// Run five nodes in this process, on tokio and on mio, and let them talk over loopback.
     #[command(after_help = MORE_HELP)]
     Demo,
+    /// Run many nodes in virtual time on a network that fails as a seed says, and check that they
+    /// keep what they promise and heal.
+    #[command(after_help = MORE_HELP)]
+    Sim(crate::sim::Args),
     /// Run a node that keeps connections with its peers, until interrupted; prints its addresses.
     #[command(after_help = MORE_HELP)]
     Node(Node),

@@ -17,6 +17,8 @@
 //! | `done` | `bytes`, `sha256` | a file arrived whole (`listen`), or the receiver has confirmed it (`send`) |
 //! | `error` | `message`, `status` | something went wrong; `status` is the exit status that tells what |
 //! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
+//! | `seed` | `seed`, `ok`, `hash`, `simulated_ms`, `healed_ms`, `steps`, `messages`, `failure`, `replay` | a run of `sim` is over; `hash` stands for everything that happened, `healed_ms` is the time from the last fault until the network was whole, `failure` and `replay` are `null` if it is ok |
+//! | `simulated` | `seeds`, `failed`, `hours`, `steps`, `messages`, `seconds` | all runs of `sim` are over; `hours` are simulated, `seconds` are not |
 //! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `healing`, `ok` | the result of `demo` |
 //!
 //! In `demo`, where several nodes run in the program, each event of a node ends with `node`, the
@@ -43,6 +45,9 @@ Events of --json, one object a line on standard output, first field \"event\":
   done          bytes, sha256       the file arrived, or the receiver confirmed it
   error         message, status     something went wrong; status is its exit status
   key           id, path            the id of a key (keygen, id)
+  seed          seed, ok, hash, simulated_ms, healed_ms, steps, messages, failure, replay
+                                    a run of sim (failure, replay: null if it is ok)
+  simulated     seeds, failed, hours, steps, messages, seconds   all runs of sim
   table         nodes, traffic, pairs, protocols, healing, ok   the result of demo
 Where the file itself goes to standard output (--output -), events go to standard error.
 In demo each event of a node ends with the field node, the name of that node.";
@@ -169,6 +174,10 @@ pub(crate) enum Event<'a> {
         /// Its file.
         path: &'a str,
     },
+    /// One run of the simulator.
+    Seed(&'a crate::sim::SeedEvent),
+    /// All runs of the simulator.
+    Simulated(&'a crate::sim::Summary),
     /// The result of the demo.
     Table(&'a crate::demo::table::Table),
 }

@@ -1,7 +1,8 @@
 //! The `headwater` program.
 //!
-//! `headwater demo` shows five nodes at work; `headwater node` runs one; `headwater listen` and `headwater send` carry a
-//! file from one process to another; `headwater keygen` and `headwater id` deal with keys. The
+//! `headwater demo` shows five nodes at work; `headwater node` runs one; `headwater listen` and
+//! `headwater send` carry a file from one process to another; `headwater sim` runs many nodes in
+//! virtual time; `headwater keygen` and `headwater id` deal with keys. The
 //! exit statuses are in `status.rs`, the events of `--json` in `event.rs`; `--help` prints both.
 
 mod address;
@@ -18,6 +19,7 @@ mod progress;
 mod report;
 mod send;
 mod signal;
+mod sim;
 mod status;
 mod transfer;
 
@@ -60,6 +62,7 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Keygen(args) => keys::keygen(report, args),
         Command::Id(args) => keys::id(report, args),
         Command::Demo => demo::run(report, security(report, cli.insecure)),
+        Command::Sim(args) => sim::run(report, &args),
         Command::Node(args) if args.print_config => {
             report.print(node::Settings::new(&args)?.to_toml().trim_end());
             Ok(())

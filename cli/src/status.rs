@@ -25,7 +25,7 @@ macro_rules! statuses {
 
 statuses! {
     Done = 0, "done";
-    Off = 1, "demo: a count or a checksum is off, or a step took too long";
+    Off = 1, "demo: a count or a checksum is off, or a step took too long; sim: a seed failed";
     Usage = 2, "the command line is not understood";
     Unknown = 3, "unknown address: the name does not resolve, or no route leads there";
     Refused = 4, "connection refused: nobody listens there";

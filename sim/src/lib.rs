@@ -33,6 +33,7 @@ mod timeline;
 mod trace;
 mod world;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -121,17 +122,43 @@ pub struct Failure {
     pub what: String,
 }
 
+thread_local! {
+    /// Where the last panic of this thread was.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Has invariants of machines that do not hold told by [`Failure`] alone, with their place, and
+/// not printed by every thread that finds one. It stays so for all panics of the process.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        PLACE.set(panic.location().map(ToString::to_string));
+    }));
+}
+
 impl Failure {
     /// The command that shows the same again, and how it came to it.
     #[must_use]
     pub fn replay(&self) -> String {
-        let Options { seed, nodes, time, rate, .. } = &self.options;
+        let Options { seed, nodes, time, rate, faults, mode, channel, .. } = &self.options;
         let minutes = time.as_secs_f64() / 60.0;
-        let end = seed.wrapping_add(1);
-        format!(
-            "headwater sim --nodes {nodes} --seeds {seed}..{end} --minutes {minutes} --rate {rate} \
-             --trace"
-        )
+        let mut line = format!("headwater sim --nodes {nodes} --seeds {seed} --minutes {minutes}");
+        if *rate != 1.0 {
+            line.push_str(&format!(" --rate {rate}"));
+        }
+        line.push_str(match mode {
+            Some(Mode::Whole) => " --mode whole",
+            Some(Mode::Apart) => " --mode apart",
+            None => "",
+        });
+        line.push_str(match channel {
+            Some(Channel::Plain) => " --channel plain",
+            Some(Channel::Record) => " --channel record",
+            None => "",
+        });
+        if !faults {
+            line.push_str(" --calm");
+        }
+        line + " --trace"
     }
 }
 
@@ -174,6 +201,8 @@ pub fn run(options: &Options, trace: Option<&mut dyn Write>) -> Result<Outcome, 
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let what = text.unwrap_or_else(|| "an invariant does not hold".to_owned());
+            let place = PLACE.take().map(|place| format!(", at {place}")).unwrap_or_default();
+            let what = format!("{what}{place}");
             return Err(fail(at, step, what));
         }
     }

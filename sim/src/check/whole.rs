@@ -138,3 +138,6 @@ pub(crate) fn check_quiet(world: &World<'_>) -> Result<(), Violation> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! `headwater sim`: many nodes in virtual time, seed by seed.
+
+use std::io::{self, BufWriter, Write};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use headwater_sim::{Channel, Mode, Options, Outcome};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::status::Status;
+
+/// Run the simulator.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many nodes there are.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(2..=5000))]
+    nodes: u64,
+    /// Which seeds to run: one, or from A up to B, without B.
+    #[arg(long, value_name = "A..B", default_value = "0..8", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Simulated minutes during which faults come; healing comes on top.
+    #[arg(long, default_value = "10", value_parser = minutes)]
+    minutes: Duration,
+    /// What an application does in a simulated second, on average; mostly it sends a message.
+    #[arg(long, default_value = "1", value_parser = rate)]
+    rate: f64,
+    /// How nodes are driven, instead of what each seed says.
+    #[arg(long, value_enum)]
+    mode: Option<ModeArg>,
+    /// What secures the links, instead of what each seed says.
+    #[arg(long, value_enum)]
+    channel: Option<ChannelArg>,
+    /// Run without faults.
+    #[arg(long)]
+    calm: bool,
+    /// Write every step of the runs to standard error.
+    #[arg(long)]
+    trace: bool,
+    /// Runs at a time; one for each processor unless told otherwise.
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ModeArg {
+    /// Each node is one machine in one loop.
+    Whole,
+    /// A node and its connections run apart, with mailboxes that are late.
+    Apart,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ChannelArg {
+    /// Plain links.
+    Plain,
+    /// A channel of records.
+    Record,
+}
+
+/// One run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SeedEvent {
+    seed: u64,
+    ok: bool,
+    hash: Option<String>,
+    simulated_ms: u64,
+    healed_ms: Option<u64>,
+    steps: u64,
+    messages: Option<u64>,
+    failure: Option<String>,
+    replay: Option<String>,
+}
+
+/// All runs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Summary {
+    seeds: u64,
+    failed: u64,
+    hours: f64,
+    steps: u64,
+    messages: u64,
+    seconds: f64,
+    #[serde(skip)]
+    simulated: Duration,
+    #[serde(skip)]
+    healed: Duration,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// [`Status::Off`] if a seed failed.
+pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
+    headwater_sim::catch_panics();
+    let start = Instant::now();
+    let count = args.seeds.end - args.seeds.start;
+    let bar = report.draws().then(|| bar(count));
+    let mut summary = Summary::default();
+    let (done, results) = channel();
+    let next = AtomicU64::new(args.seeds.start);
+    thread::scope(|scope| {
+        for _ in 0..jobs(args, count) {
+            let (done, next) = (done.clone(), &next);
+            scope.spawn(move || work(args, next, &done));
+        }
+        drop(done);
+        for result in results {
+            if let Some(bar) = &bar {
+                bar.inc(1);
+            }
+            summary.add(&result);
+            let event = seed_event(&result);
+            report.event(Event::Seed(&event));
+            if let (Some(failure), Some(replay)) = (&event.failure, &event.replay) {
+                let tell = || report.line(&format!("{failure}\n  {replay}"));
+                bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));
+            }
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    summary.finish(start.elapsed());
+    report.event(Event::Simulated(&summary));
+    report.line(&summary.text());
+    match summary.failed {
+        0 => Ok(()),
+        1 => Err(Failure::new(Status::Off, "a seed failed")),
+        failed => Err(Failure::new(Status::Off, format!("{failed} seeds failed"))),
+    }
+}
+
+fn jobs(args: &Args, seeds: u64) -> usize {
+    if args.trace {
+        return 1;
+    }
+    let jobs = args.jobs.or_else(|| thread::available_parallelism().ok());
+    jobs.map_or(1, NonZeroUsize::get).min(usize::try_from(seeds).unwrap_or(usize::MAX))
+}
+
+type Ran = (u64, Result<Outcome, headwater_sim::Failure>);
+
+/// Standard error, while one run writes its steps there.
+static TRACE: Mutex<()> = Mutex::new(());
+
+fn work(args: &Args, next: &AtomicU64, done: &Sender<Ran>) {
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= args.seeds.end {
+            return;
+        }
+        let options = options(args, seed);
+        let ran = if args.trace {
+            let _alone = TRACE.lock();
+            let mut out = BufWriter::new(io::stderr().lock());
+            let ran = headwater_sim::run(&options, Some(&mut out));
+            let _ = out.flush();
+            ran
+        } else {
+            headwater_sim::run(&options, None)
+        };
+        if done.send((seed, ran)).is_err() {
+            return;
+        }
+    }
+}
+
+fn options(args: &Args, seed: u64) -> Options {
+    Options {
+        seed,
+        nodes: usize::try_from(args.nodes).unwrap_or(usize::MAX),
+        time: args.minutes,
+        rate: args.rate,
+        faults: !args.calm,
+        mode: args.mode.map(|mode| match mode {
+            ModeArg::Whole => Mode::Whole,
+            ModeArg::Apart => Mode::Apart,
+        }),
+        channel: args.channel.map(|channel| match channel {
+            ChannelArg::Plain => Channel::Plain,
+            ChannelArg::Record => Channel::Record,
+        }),
+        ..Options::default()
+    }
+}
+
+fn seed_event((seed, ran): &Ran) -> SeedEvent {
+    let mut event = SeedEvent {
+        seed: *seed,
+        ok: ran.is_ok(),
+        hash: None,
+        simulated_ms: 0,
+        healed_ms: None,
+        steps: 0,
+        messages: None,
+        failure: None,
+        replay: None,
+    };
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    match ran {
+        Ok(outcome) => {
+            event.hash = Some(format!("{:016x}", outcome.hash));
+            event.simulated_ms = millis(outcome.simulated);
+            event.healed_ms = Some(millis(outcome.healed_after));
+            event.steps = outcome.steps;
+            event.messages = Some(outcome.delivered);
+        }
+        Err(failure) => {
+            event.simulated_ms = millis(failure.at);
+            event.steps = failure.step;
+            event.failure = Some(failure.to_string());
+            event.replay = Some(failure.replay());
+        }
+    }
+    event
+}
+
+impl Summary {
+    fn add(&mut self, (_, ran): &Ran) {
+        self.seeds += 1;
+        match ran {
+            Ok(outcome) => {
+                self.simulated += outcome.simulated;
+                self.steps += outcome.steps;
+                self.messages += outcome.delivered;
+                self.healed = self.healed.max(outcome.healed_after);
+            }
+            Err(failure) => {
+                self.failed += 1;
+                self.simulated += failure.at;
+                self.steps += failure.step;
+            }
+        }
+    }
+
+    fn finish(&mut self, took: Duration) {
+        self.seconds = took.as_secs_f64();
+        self.hours = self.simulated.as_secs_f64() / 3600.0;
+    }
+
+    fn text(&self) -> String {
+        let Self { seeds, failed, hours, steps, messages, seconds, healed, .. } = self;
+        let rate = steps.checked_div(seconds.max(1.0) as u64).unwrap_or(*steps);
+        format!(
+            "{seeds} seeds, {failed} failed: {hours:.1} simulated hours, {steps} steps, {messages} \
+             messages\nhealed after {:.0} s at most; took {seconds:.1} s, {rate} steps and {:.2} \
+             simulated hours a second",
+            healed.as_secs_f64(),
+            hours / seconds.max(0.001),
+        )
+    }
+}
+
+fn bar(seeds: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len} seeds  {eta} left");
+    ProgressBar::new(seeds).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let range = match text.split_once("..") {
+        Some((from, to)) => number(from).zip(number(to)).map(|(from, to)| from..to),
+        None => number(text).and_then(|one| Some(one..one.checked_add(1)?)),
+    };
+    let range = range.filter(|range| !range.is_empty());
+    range
+        .ok_or_else(|| "a number is expected, or two as in 0..50, the first one smaller".to_owned())
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.parse::<f64>().ok().filter(|minutes| (0.05..=10_000.0).contains(minutes));
+    let time = minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+    time.ok_or_else(|| "a number from 0.05 to 10000 is expected".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| (0.001..=1000.0).contains(rate));
+    rate.ok_or_else(|| "a number from 0.001 to 1000 is expected".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_one_or_a_range() {
+        assert_eq!(seeds("7"), Ok(7..8));
+        assert_eq!(seeds("0..50"), Ok(0..50));
+        for bad in ["", "..", "5..5", "6..5", "a..b", "-1", "18446744073709551615"] {
+            assert!(seeds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_their_bounds() {
+        assert_eq!(minutes("0.5"), Ok(Duration::from_secs(30)));
+        assert!(minutes("0").is_err() && minutes("nan").is_err() && minutes("1e9").is_err());
+        assert!(rate("1").is_ok() && rate("0").is_err() && rate("inf").is_err());
+    }
+}

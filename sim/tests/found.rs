@@ -1,0 +1,53 @@
+//! Seeds that failed once, each named after what was wrong.
+
+use std::time::Duration;
+
+use headwater_sim::{Options, run};
+
+/// Ten nodes and a minute of faults, as most of these were found.
+fn minute(seed: u64) {
+    let time = Duration::from_secs(60);
+    let options = Options { seed, nodes: 10, time, ..Options::default() };
+    if let Err(failure) = run(&options, None) {
+        panic!("{failure}\n{}", failure.replay());
+    }
+}
+
+#[test]
+fn streams_granted_in_two_orders_add_up() {
+    minute(107);
+}
+
+#[test]
+fn a_first_connection_leaves_receive_streams_to_the_next() {
+    minute(546);
+    minute(918);
+}
+
+#[test]
+fn a_message_that_has_just_begun_is_not_judged_for_its_progress() {
+    for seed in [461, 672, 1885, 2380] {
+        minute(seed);
+    }
+}
+
+#[test]
+fn marks_in_sealed_output_stand_apart() {
+    for seed in [39, 66, 3819] {
+        minute(seed);
+    }
+}
+
+#[test]
+fn a_node_that_stops_apart_from_its_connections_keeps_its_books() {
+    for seed in [1, 5, 148, 151] {
+        minute(seed);
+    }
+}
+
+#[test]
+fn a_slow_link_that_carries_bytes_is_kept() {
+    for seed in [151, 423, 1944, 2148] {
+        minute(seed);
+    }
+}
