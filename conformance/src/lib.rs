@@ -68,6 +68,7 @@ macro_rules! attacks {
                     violations_end_their_connection_alone
                     d108_frames_for_closed_and_unknown_streams_change_nothing
                     exchanges_that_are_not_what_they_claim_are_refused
+                    d75_a_link_of_the_other_kind_is_refused
                     d21_half_and_slow_handshakes_end_at_their_deadline
                     d21_a_flood_of_handshakes_keeps_no_good_peer_out
                     d33_what_a_peer_never_takes_is_told_of

@@ -336,6 +336,23 @@ pub fn exchanges_that_are_not_what_they_claim_are_refused<A: Adapter, B: Adapter
     field.stop();
 }
 
+/// D-75: a link without security is none to a node that was not told to do without, and the other
+/// way round: nobody is downgraded.
+pub fn d75_a_link_of_the_other_kind_is_refused<A: Adapter, B: Adapter>(a: &A, b: &B) {
+    let mut field = Field::new(a, b);
+    let other = match field.security {
+        Security::Insecure => Security::Tls,
+        Security::Tls => Security::Insecure,
+    };
+    let mut peer = Hostile::connect(field.target, other, "hostile").unwrap();
+    let words = peer.first_words();
+    peer.raw(&words);
+    let reason = field.reason(&mut peer);
+    assert!(matches!(reason, CloseReason::Channel(_)), "{reason:?}");
+    field.assert_served();
+    field.stop();
+}
+
 /// D-21: at every stage, and byte by byte, the deadline is the same.
 pub fn d21_half_and_slow_handshakes_end_at_their_deadline<A: Adapter, B: Adapter>(a: &A, b: &B) {
     let deadline = Duration::from_millis(1500);

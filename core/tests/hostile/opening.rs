@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use headwater_core::config::Config;
 use headwater_core::contract::{Command, DialId, IoCause, Notification, TimerKind};
-use headwater_core::error::{CloseReason, DialError, Refusal};
+use headwater_core::error::{
+    ApplicationError, BorrowError, CloseReason, DialError, Refusal, SendError,
+};
 use headwater_core::secure::{ChannelError, Insecure};
 
 use crate::frames::{Frame, SYN};
@@ -271,6 +273,26 @@ fn a_peer_that_claims_an_id_again_and_again_is_turned_away() {
     assert_eq!(arena.reason(second), Some(CloseReason::Refused(Refusal::Duplicate)));
     arena.exchange(half, &[]);
     assert!(arena.is_connected(half));
+}
+
+/// A peer that nobody knows, or that has just gone, is one that is not there.
+#[test]
+fn d10_a_peer_that_is_not_there_is_answered_by_type() {
+    let mut arena = arena();
+    let p = arena.opened();
+    let (here, nobody) = (arena.peers[p].id, peer_id(900));
+    let echo = crate::raw::protocol(crate::raw::ECHO);
+    arena.cut(p);
+    for peer in [here, nobody] {
+        assert!(arena.node.route(&peer).is_none());
+        let sent = arena.node.send(arena.now, &peer, &echo, "x".into());
+        assert_eq!(sent, Err(SendError::NotConnected { payload: "x".into() }));
+        let lent = arena.node.borrow(arena.now, &peer, &echo);
+        assert_eq!(lent, Err(BorrowError::NotConnected));
+        let gone = arena.node.disconnect(arena.now, peer);
+        assert_eq!(gone, Err(ApplicationError::NotConnected));
+    }
+    arena.assert_nothing_left();
 }
 
 /// A refused link is heard out for a moment, but such links are bounded too (P4).
