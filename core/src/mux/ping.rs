@@ -287,6 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_is_answered_by_its_own_pong_or_by_what_comes_a_second_later() {
+        let mut ping = pinger();
+        ping.probe(at(5));
+        // The answer to an earlier ping, and bytes that may have waited to be read.
+        assert_eq!(ping.on_pong(0, at(5)), None);
+        ping.on_received(at(5));
+        assert!(!ping.poll_probed());
+        assert_eq!(ping.frame(at(5), 0), Some(1));
+        ping.on_pong(1, at(5));
+        assert!(ping.poll_probed() && !ping.poll_probed());
+        ping.probe(at(7));
+        ping.on_received(at(8));
+        assert!(ping.poll_probed());
+        // Nobody asked for this one to be told.
+        assert_eq!(ping.frame(at(8), 0), Some(2));
+        ping.on_pong(2, at(8));
+        assert!(!ping.poll_probed());
+    }
+
+    #[test]
     fn at_the_end_of_time_there_is_no_deadline() {
         let mut ping = pinger();
         assert!(ping.handle_timeout(Instant::MAX));

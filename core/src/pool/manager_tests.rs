@@ -82,6 +82,23 @@ fn the_least_loaded_connection_is_picked() {
 }
 
 #[test]
+fn wishes_that_are_not_fulfilled_are_made_less_and_less_often() {
+    let mut manager = manager(2);
+    manager.add(peer(0), connection(0), 0).unwrap();
+    let (mut now, mut pauses) = (0, Vec::new());
+    for well in [false, false, false, false, false, false, true, false] {
+        let begun = now;
+        while manager.poll_wanted().is_none() {
+            now += 1;
+            manager.set_load(secs(now), connection(0), HOT).unwrap();
+        }
+        pauses.push(now - begun);
+        manager.answered(secs(now), &peer(0), well);
+    }
+    assert_eq!(pauses[1..], [10, 20, 40, 80, 80, 80, 5]);
+}
+
+#[test]
 fn a_wish_is_made_once_until_it_is_answered() {
     let mut manager = manager(2);
     manager.add(peer(0), connection(0), 0).unwrap();

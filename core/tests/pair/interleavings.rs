@@ -20,8 +20,8 @@ use headwater_core::time::Instant;
 use crate::harness::{Channels, over_both_channels, peer_id};
 
 over_both_channels!(
-    every_order_of_two_dials_leaves_one_connection_the_smaller_id_first,
-    every_order_of_two_dials_leaves_one_connection_the_larger_id_first,
+    d46_every_order_of_two_dials_leaves_one_connection_the_smaller_id_first,
+    d46_every_order_of_two_dials_leaves_one_connection_the_larger_id_first,
 );
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
@@ -242,10 +242,10 @@ fn explore<F: Channels>(ids: [usize; 2]) -> usize {
     orders
 }
 
-fn every_order_of_two_dials_leaves_one_connection_the_smaller_id_first<F: Channels>() {
+fn d46_every_order_of_two_dials_leaves_one_connection_the_smaller_id_first<F: Channels>() {
     assert!(explore::<F>([0, 1]) > 2000);
 }
 
-fn every_order_of_two_dials_leaves_one_connection_the_larger_id_first<F: Channels>() {
+fn d46_every_order_of_two_dials_leaves_one_connection_the_larger_id_first<F: Channels>() {
     assert!(explore::<F>([1, 0]) > 2000);
 }
