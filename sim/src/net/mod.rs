@@ -9,7 +9,7 @@ mod dial;
 mod link;
 mod weather;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub(crate) use weather::Blow;
 
 /// Links that wait to be accepted by one node.
 const BACKLOG_MAX: usize = 128;
+
+/// Bytes a second below which messages may wait for each other for longer than they may.
+const SLOW: u64 = 50_000;
 
 /// After how long what was lost is sent again.
 const RESEND: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
@@ -121,6 +124,8 @@ pub(crate) struct Net {
     pub(crate) woken: Vec<Woken>,
     /// When a link between two nodes last ended or was cut, the smaller one first.
     losses: BTreeMap<(usize, usize), Instant>,
+    /// Pairs that have, or had, a link slower than [`SLOW`].
+    slow: BTreeSet<(usize, usize)>,
 }
 
 /// The address of a node.
@@ -149,6 +154,7 @@ impl Net {
             links,
             woken: Vec::new(),
             losses: BTreeMap::new(),
+            slow: BTreeSet::new(),
         }
     }
 
@@ -294,9 +300,12 @@ impl Net {
         self.losses.insert((one.min(two), one.max(two)), now);
     }
 
-    /// When a link between two nodes last ended, or began to lose what it carries.
+    /// When a link between two nodes last ended, or began to lose what it carries; the end of
+    /// time for those that ever had a slow one.
     pub(crate) fn last_loss(&self, one: usize, two: usize) -> Option<Instant> {
-        self.losses.get(&(one.min(two), one.max(two))).copied()
+        let pair = (one.min(two), one.max(two));
+        let lost = self.losses.get(&pair).copied();
+        if self.slow.contains(&pair) { Some(Instant::MAX) } else { lost }
     }
 
     fn insert(&mut self, link: Link) -> Socket {
@@ -323,10 +332,18 @@ impl Net {
         let end = |node| End { node, owner: None, state: State::Open, broken: None };
         let latency = self.draw.any_scale(latency.0, latency.1);
         let bandwidth = self.draw.between(bandwidth.0, bandwidth.1);
-        // A buffer is what is under way during a round trip: with less of it a link were slower
-        // than it is said to be.
-        let least = 2.0 * (latency + jitter).as_secs_f64() * self.links.bandwidth.0 as f64;
-        let buffer = self.draw.between(buffer.0, buffer.1).max(least as u64) as usize;
+        // A buffer is what is under way during a round trip: with little of it a long link is slow,
+        // and messages may stand still for so long that they are given up.
+        let least = 2.0 * (latency + jitter).as_secs_f64() * SLOW as f64;
+        let mut buffer = self.draw.between(buffer.0, buffer.1);
+        if buffer < least as u64 {
+            if self.draw.chance(20) {
+                self.slow.insert((from.min(to), from.max(to)));
+            } else {
+                buffer = least as u64;
+            }
+        }
+        let buffer = buffer as usize;
         // One byte at a time costs a step each, so few links are as bad as that.
         let least = if self.draw.one_in(200) { 1 } else { 100 };
         let cut = if self.draw.chance(cut_percent) { self.draw.between(least, 4000) } else { 0 };
