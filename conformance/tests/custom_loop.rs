@@ -19,10 +19,11 @@ impl Drop for Program {
     }
 }
 
-/// Builds the example, if the tests of the workspace have not, and says where it is.
+/// Builds the example, if the tests of the workspace have not, and says where it is. Of the whole
+/// workspace, so that everything that it needs is what those tests have built.
 fn example() -> PathBuf {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "headwater-tls", "--example", "custom_loop"])
+        .args(["build", "--quiet", "--workspace", "--example", "custom_loop"])
         .status();
     assert!(built.expect("cargo runs").success());
     let test = std::env::current_exe().expect("a path");
@@ -67,8 +68,9 @@ async fn it_dials_and_is_answered() {
     node.register(ProtocolId::new("/echo/1.0.0").unwrap()).await.unwrap();
     let address = node.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let target = Address::from(address).to_string();
+    let example = example();
     let program = tokio::task::spawn_blocking(move || {
-        Command::new(example()).arg(target).stdout(Stdio::piped()).output().unwrap()
+        Command::new(example).arg(target).stdout(Stdio::piped()).output().unwrap()
     });
     let hello = tokio::time::timeout(LONG, messages.recv()).await.expect("in time").unwrap();
     assert_eq!(hello.payload, "hello");
