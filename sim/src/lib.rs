@@ -77,7 +77,7 @@ impl Default for Options {
             faults: true,
             mode: None,
             channel: None,
-            deep_every: 64,
+            deep_every: 16,
         }
     }
 }

@@ -149,10 +149,10 @@ impl Scenario {
             links: links(&mut draw),
             tasks: tasks(&mut draw),
             load: load(options, &mut draw),
-            faults: if options.faults {
-                faults(options.nodes, &mut draw)
-            } else {
-                Faults::default()
+            faults: match (options.faults, draw.one_in(10)) {
+                (false, _) => Faults::default(),
+                (true, false) => faults(options.nodes, &mut draw),
+                (true, true) => gentle(options.nodes, &mut draw),
             },
             deep_every: options.deep_every,
         }
@@ -294,6 +294,21 @@ fn faults(nodes: usize, draw: &mut Draw) -> Faults {
         slow_application: often(40, 600, 60),
         disconnect: often(100, 2000, 50),
         block: often(100, 2000, 30),
+    }
+}
+
+/// Only what applications do themselves: nothing that they ask for makes messages vanish.
+fn gentle(nodes: usize, draw: &mut Draw) -> Faults {
+    let nodes = u32::try_from(nodes).unwrap_or(1).max(1);
+    let mut often = |percent: u64| {
+        let mean = draw.any_scale(Duration::from_secs(10), Duration::from_secs(200));
+        draw.chance(percent).then(|| mean / nodes)
+    };
+    Faults {
+        disconnect: often(100),
+        restart: often(50),
+        slow_application: often(50),
+        ..Faults::default()
     }
 }
 

@@ -144,8 +144,18 @@ impl Pipe {
     }
 }
 
+/// How a link that ends in order ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// This side ended, and the other did when it had heard that.
+    First(u8),
+    /// Both ended before they heard of each other.
+    Crossed,
+}
+
 #[derive(Debug)]
 pub(super) struct Link {
+    pub(super) closing: Option<Closing>,
     pub(super) ends: [End; 2],
     /// By the end that reads.
     pub(super) pipes: [Pipe; 2],

@@ -24,7 +24,7 @@ use crate::scenario::Links;
 use crate::trace::Trace;
 
 pub(crate) use dial::DialKey;
-use link::{End, Link, Pipe, Segment, State};
+use link::{Closing, End, Link, Pipe, Segment, State};
 pub(crate) use weather::Blow;
 
 /// Links that wait to be accepted by one node.
@@ -110,6 +110,8 @@ struct Place {
     dark: bool,
     /// Which part of a divided network it is in.
     part: u8,
+    /// Its application does not take messages: those of a link that ends may be dropped.
+    is_deaf: bool,
 }
 
 /// All links between all nodes.
@@ -122,7 +124,7 @@ pub(crate) struct Net {
     draw: Draw,
     links: Links,
     pub(crate) woken: Vec<Woken>,
-    /// When a link between two nodes last ended or was cut, the smaller one first.
+    /// When what one node had sent to another may last have been lost with a link.
     losses: BTreeMap<(usize, usize), Instant>,
     /// Pairs that have, or had, a link slower than [`SLOW`].
     slow: BTreeSet<(usize, usize)>,
@@ -254,8 +256,14 @@ impl Net {
         let now = time.now();
         let Some(link) = self.get_mut(socket) else { return };
         let latency = link.latency;
+        let heard = link.pipes[usize::from(socket.side)].ended;
         let pipe = &mut link.pipes[usize::from(1 - socket.side)];
         if pipe.end_at.is_none() {
+            link.closing = match link.closing {
+                None => Some(Closing::First(socket.side)),
+                Some(Closing::First(_)) if !heard => Some(Closing::Crossed),
+                known => known,
+            };
             let at = pipe.arrival(now, 0, latency);
             pipe.end_at = Some(at);
             time.plan(at, Event::Net(NetEvent::Arrive(socket.other())));
@@ -284,8 +292,10 @@ impl Net {
         link.ends[side].state = state;
         link.ends[side].owner = None;
         let unread = link.pipes[side].held > 0 && state == State::Closed;
+        // Both ends said that they are done, and everything that was said is heard or on its way.
+        let in_order = state == State::Closed && link.pipes[side].ended && !unread;
         link.pipes[side].clear();
-        let (latency, other) = (link.latency, &link.ends[1 - side]);
+        let (latency, other, end) = (link.latency, &link.ends[1 - side], link.closing);
         let both = (link.ends[0].node, link.ends[1].node);
         if other.state != State::Open {
             self.remove(socket);
@@ -293,19 +303,32 @@ impl Net {
             // Somebody still writes to it.
             time.plan_in(latency, Event::Net(NetEvent::Reset(socket.other())));
         }
-        self.count_loss(now, both);
+        let deaf = self.places[both.0].is_deaf || self.places[both.1].is_deaf;
+        match end {
+            // Whoever ends first hears nothing more, but all that it had sent is heard.
+            Some(Closing::First(first)) if in_order && !deaf => {
+                let (to, from) = if first == 0 { both } else { (both.1, both.0) };
+                self.losses.insert((from, to), now);
+            }
+            _ => self.count_loss(now, both),
+        }
+    }
+
+    /// Whether the application of a node takes messages.
+    pub(crate) fn set_deaf(&mut self, node: usize, is_deaf: bool) {
+        self.places[node].is_deaf = is_deaf;
     }
 
     fn count_loss(&mut self, now: Instant, (one, two): (usize, usize)) {
-        self.losses.insert((one.min(two), one.max(two)), now);
+        self.losses.insert((one, two), now);
+        self.losses.insert((two, one), now);
     }
 
-    /// When a link between two nodes last ended, or began to lose what it carries; the end of
-    /// time for those that ever had a slow one.
-    pub(crate) fn last_loss(&self, one: usize, two: usize) -> Option<Instant> {
-        let pair = (one.min(two), one.max(two));
-        let lost = self.losses.get(&pair).copied();
-        if self.slow.contains(&pair) { Some(Instant::MAX) } else { lost }
+    /// When a link between two nodes last ended in such a way that what one had sent to the other
+    /// may have been lost, or began to lose it; the end of time for those that ever had a slow one.
+    pub(crate) fn last_loss(&self, from: usize, to: usize) -> Option<Instant> {
+        let lost = self.losses.get(&(from, to)).copied();
+        if self.slow.contains(&(from.min(to), from.max(to))) { Some(Instant::MAX) } else { lost }
     }
 
     fn insert(&mut self, link: Link) -> Socket {
@@ -350,6 +373,7 @@ impl Net {
         Link {
             ends: [end(from), end(to)],
             pipes: [Pipe::new(now, buffer, bandwidth), Pipe::new(now, buffer, bandwidth)],
+            closing: None,
             latency,
             jitter,
             cut: cut as usize,

@@ -123,7 +123,8 @@ impl Net {
             if link.pipes.iter().any(|pipe| pipe.bandwidth < bandwidth) {
                 // Messages that stood still for too long were given up by those who got them.
                 let (one, two) = (link.ends[0].node, link.ends[1].node);
-                self.losses.insert((one.min(two), one.max(two)), now);
+                self.losses.insert((one, two), now);
+                self.losses.insert((two, one), now);
             }
             for (side, pipe) in link.pipes.iter_mut().enumerate() {
                 pipe.clear_up(now, bandwidth);

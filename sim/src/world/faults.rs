@@ -66,6 +66,7 @@ impl World<'_> {
                 let wait = self.draw.any_scale(20 * MILLI, LONGEST);
                 let place = &mut self.places[node];
                 place.app.reads = false;
+                self.net.set_deaf(node, true);
                 let life = place.life;
                 self.time.plan_in(wait, Event::ReadAgain { node, life });
                 self.note(node, format_args!("does not read for {wait:?}"));

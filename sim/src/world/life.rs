@@ -48,6 +48,7 @@ impl World<'_> {
             }
         };
         place.host = Some(host);
+        self.net.set_deaf(node, false);
         place.app = App::new(self.scenario.seed, (node, life), &self.scenario.required[node]);
         place.tasks.clear();
         place.stop_by = None;
@@ -262,6 +263,7 @@ impl World<'_> {
     pub(super) fn on_read_again(&mut self, node: usize, life: u32) -> Result<(), Violation> {
         if self.lives(node, life) && !self.places[node].app.reads {
             self.places[node].app.reads = true;
+            self.net.set_deaf(node, false);
             self.hear(node)?;
             self.plan_woken(node);
             self.plan_run(node, Task::Node, self.time.now());

@@ -149,7 +149,9 @@ impl World<'_> {
             let life = self.places[node].life;
             self.on_start(node)?;
             self.on_read_again(node, life)?;
-            self.with_app(node, |app, desk| app.allow_all(desk))?;
+            if self.places[node].stop_by.is_none() {
+                self.with_app(node, |app, desk| app.allow_all(desk))?;
+            }
             self.plan_woken(node);
             self.wake_all(node);
         }
