@@ -44,8 +44,9 @@ impl ProvenPeer {
 
 /// Says whether a peer may connect; every `Fn(&ProvenPeer) -> Result<(), Veto>` is one.
 ///
-/// It is asked at the end of each handshake, on the thread that drives the connection, and again
-/// by [`Tls::reverify`](crate::Tls::reverify). So it should look something up and not wait. If it
+/// It is asked twice in each handshake, on the thread that drives the connection: at the peer's
+/// proof, and at the end, in case the rules have changed between the two. It is asked again by
+/// [`Tls::reverify`](crate::Tls::reverify). So it should look something up and not wait. If it
 /// panics, the peer is not admitted.
 pub trait Admission: Send + Sync {
     /// Looks at a peer that has proven its key.

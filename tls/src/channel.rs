@@ -216,8 +216,16 @@ impl TlsChannel {
         }
         let proven = self.verifier.verdict().proven.take();
         let proven = proven.ok_or(TlsError::Refused(Refusal::NoCertificate))?;
-        self.peer = Some(proven.peer_id());
-        self.live = Some(self.shared.live.add(proven));
+        let peer = proven.peer_id();
+        let (number, entry) = self.shared.live.add(proven);
+        // The rules may have changed since the proof, and whoever judged all connected peers by
+        // the new ones did not see this one.
+        if let Err(refusal) = self.shared.judge_again(&entry) {
+            self.shared.live.remove(number);
+            return Err(TlsError::Refused(refusal));
+        }
+        self.live = Some((number, entry));
+        self.peer = Some(peer);
         Ok(true)
     }
 

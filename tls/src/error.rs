@@ -7,7 +7,8 @@ use headwater_core::id::PeerId;
 use headwater_core::secure::ChannelError;
 use headwater_identity::{KeyType, PublicKeyError};
 
-/// Why this node does not accept a peer. The peer hears of it as an alert.
+/// Why this node does not accept a peer. One that is refused in its handshake hears of it as an
+/// alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -19,7 +19,7 @@ use crate::authorities::{Authorities, AuthoritiesError};
 use crate::builder::{Builder, SetupError};
 use crate::channel::TlsChannel;
 use crate::error::Refusal;
-use crate::live::Live;
+use crate::live::{Entry, Live};
 use crate::machine::Machine;
 use crate::provider::Clock;
 use crate::verifier::Verifier;
@@ -128,16 +128,11 @@ impl Tls {
     pub fn reverify(&self) -> Vec<(PeerId, Refusal)> {
         let mut refused: Vec<(PeerId, Refusal)> = Vec::new();
         for entry in self.shared.live.all() {
-            let before = entry.peer();
-            let mut peer = ProvenPeer::clone(&before);
-            match self.shared.judge(&mut peer) {
-                Ok(()) if peer != *before => entry.set_peer(peer),
-                Ok(()) => {}
-                Err(refusal) => {
-                    entry.refuse(refusal.clone());
-                    if refused.iter().all(|(id, _)| *id != peer.peer_id()) {
-                        refused.push((peer.peer_id(), refusal));
-                    }
+            if let Err(refusal) = self.shared.judge_again(&entry) {
+                entry.refuse(refusal.clone());
+                let peer = entry.peer().peer_id();
+                if refused.iter().all(|(id, _)| *id != peer) {
+                    refused.push((peer, refusal));
                 }
             }
         }
@@ -180,6 +175,17 @@ impl Shared {
             Some(admission) => admission::ask(&**admission, peer),
             None => Ok(()),
         }
+    }
+
+    /// Whether a peer in the list of those that are connected is accepted still.
+    pub(crate) fn judge_again(&self, entry: &Entry) -> Result<(), Refusal> {
+        let before = entry.peer();
+        let mut peer = ProvenPeer::clone(&before);
+        self.judge(&mut peer)?;
+        if peer != *before {
+            entry.set_peer(peer);
+        }
+        Ok(())
     }
 
     /// One end of a connection, as rustls has it, that asks `verifier`.

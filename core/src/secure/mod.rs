@@ -19,7 +19,9 @@ use crate::id::{PeerId, PeerIdError};
 /// One end of a secure channel.
 ///
 /// Before the handshake is over only [`open`](Self::open) and [`flush`](Self::flush) do anything.
-/// A channel holds no more than one unfinished record of input and one flight of output.
+/// A channel holds a bounded amount: of input what it cannot use yet (TLS: one handshake message
+/// that fills several records, and what the peer has shown), and one flight of output. Input that
+/// it has not taken stays with the caller.
 pub trait SecureChannel {
     /// Consumes received bytes from the front of `input` and appends what they open to
     /// `plain`, within its spare capacity: it never grows it.

@@ -1,7 +1,8 @@
 //! Who is refused for other reasons than its certificate.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use headwater_core::contract::Direction;
 use headwater_core::secure::SecureChannel;
@@ -117,6 +118,39 @@ fn the_application_may_veto_a_peer() {
     drop(link);
     assert_eq!(ours.proven(&other.local()), None);
     assert!(ours.reverify().is_empty());
+}
+
+#[test]
+fn rules_that_change_between_the_proof_and_the_end_of_a_handshake_hold() {
+    for direction in [Direction::Outbound, Direction::Inbound] {
+        let handle = Arc::new(OnceLock::<Tls>::new());
+        let hook = Arc::clone(&handle);
+        let asked = Arc::new(AtomicBool::new(false));
+        let once = Arc::clone(&asked);
+        let ours = Tls::builder(&NodeKey::generate().unwrap())
+            .admission(move |_: &ProvenPeer| {
+                // Between the proof and the end: the peer passes, and the rules change.
+                if !once.swap(true, Ordering::Relaxed) {
+                    let tls = hook.get().unwrap();
+                    tls.set_allowed(Some(BTreeSet::new()));
+                    assert!(tls.reverify().is_empty(), "it is not connected yet");
+                }
+                Ok(())
+            })
+            .build()
+            .unwrap();
+        handle.set(ours.clone()).unwrap();
+        let other = new_tls();
+        let dials = direction == Direction::Outbound;
+        let mut link = if dials { Link::new(&ours, &other) } else { Link::new(&other, &ours) };
+        link.run();
+        assert!(asked.load(Ordering::Relaxed));
+        let end = if dials { &link.dialer } else { &link.listener };
+        let refusal = Refusal::NotAllowed { peer: other.local() };
+        assert_eq!(*end.failure(), TlsError::Refused(refusal));
+        assert!(!end.proven && end.channel.peer().is_none());
+        assert_eq!(ours.proven(&other.local()), None);
+    }
 }
 
 #[test]
