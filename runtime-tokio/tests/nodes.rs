@@ -109,3 +109,60 @@ async fn send_wait_is_cancel_safe() {
     let more = tokio::time::timeout(Duration::from_millis(200), two.messages.recv()).await;
     assert!(more.is_err(), "a cancelled send was sent");
 }
+
+/// How many messages a node has counted as undelivered before its peer was gone.
+async fn undelivered(node: &mut Started) -> u64 {
+    let mut lost = 0;
+    loop {
+        match within(node.notifications.recv()).await.unwrap() {
+            Notification::Undelivered { messages, .. } => lost += messages,
+            Notification::Disconnected { .. } => return lost,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_accepted_message_is_received_or_counted_when_the_peer_says_something_and_closes() {
+    for round in 0..25 {
+        let (mut one, mut two) = pair().await;
+        let (here, there) = (one.node.id(), two.node.id());
+        // Until everything is full: the application of the peer does not read.
+        let mut accepted = 0;
+        let payload = Bytes::from(vec![5; 16_384]);
+        let mut pauses = 0;
+        while pauses < 3 {
+            match one.node.send(&there, &echo(), payload.clone()) {
+                Ok(()) => (accepted, pauses) = (accepted + 1, 0),
+                Err(_full) => {
+                    pauses += 1;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+        }
+        // Its last words and its end come together.
+        for _ in 0..10 {
+            two.node.send(&here, &echo(), Bytes::from_static(b"last words")).unwrap();
+        }
+        within(two.node.disconnect(here)).await.unwrap();
+        let lost = undelivered(&mut one).await;
+        for _ in 0..10 {
+            assert_eq!(within(one.messages.recv()).await.unwrap().payload, "last words");
+        }
+        let received = async {
+            let mut received = 0;
+            while received + lost < accepted {
+                within(two.messages.recv()).await.unwrap();
+                received += 1;
+            }
+            received
+        };
+        let received = tokio::time::timeout(Duration::from_secs(5), received).await;
+        let received = received.unwrap_or_else(|_| {
+            panic!("round {round}: of {accepted} messages {lost} are counted, too few")
+        });
+        assert_eq!(received + lost, accepted);
+        assert!(two.messages.try_recv().is_none(), "counted, and received");
+        assert!(lost > 0, "it was to be full");
+    }
+}

@@ -115,8 +115,10 @@ pub struct Connection<C> {
     hot: bool,
     /// The other end has gone live, too, and Node has heard of it.
     settled: bool,
-    /// Node has heard of the end.
+    /// What Node hears of the end is made.
     reported: bool,
+    /// The last report is taken.
+    told: bool,
     /// Messages handed over between the end and its report.
     late: Vec<Parcel>,
 }
@@ -176,6 +178,7 @@ impl<C: SecureChannel> Connection<C> {
             hot: false,
             settled: false,
             reported: false,
+            told: false,
             late: Vec::new(),
             setup,
         }
@@ -208,8 +211,13 @@ impl<C: SecureChannel> Connection<C> {
         self.on_order(now, order);
     }
 
-    /// Takes what Node should hear. Nothing follows a report that is final.
+    /// Takes what Node should hear. Nothing follows a report that is final: whatever was accepted
+    /// has to be handed over before, as what comes later is counted nowhere.
     pub fn poll_report(&mut self) -> Option<ToNode> {
+        if self.told {
+            self.report = ToNode::default();
+            return None;
+        }
         self.report.undelivered.merge(core::mem::take(&mut self.lanes.undelivered));
         self.report.alive |= self.outer.poll_probed();
         // The other end opens its pool when it has its second verdict.
@@ -217,6 +225,7 @@ impl<C: SecureChannel> Connection<C> {
             self.settled = true;
             self.report.settled = true;
         }
+        self.told = self.report.is_final();
         if self.report.is_empty() { None } else { Some(core::mem::take(&mut self.report)) }
     }
 

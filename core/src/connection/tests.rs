@@ -87,6 +87,20 @@ fn messages_that_are_moved_to_one_that_ends_go_back_with_its_last_report() {
 }
 
 #[test]
+fn nothing_follows_the_last_report() {
+    let mut connection = proven(Config::default());
+    refuse(&mut connection);
+    assert!(connection.poll_report().unwrap().is_final());
+    let order = adopt(&connection);
+    connection.handle_order(START, order);
+    let mut outbox = connection.outbox();
+    outbox.push(&ProtocolId::new("/echo").unwrap(), "later".into()).unwrap();
+    connection.handle_messages(START, &mut outbox);
+    assert!(outbox.is_empty());
+    assert!(connection.poll_report().is_none());
+}
+
+#[test]
 fn one_that_ends_looks_for_memory_again_too() {
     let mut connection = proven(Config::default());
     refuse(&mut connection);

@@ -149,15 +149,7 @@ impl<C: SecureChannel> Task<C> {
         self.read(cx, now);
         self.publish(now);
         self.lane_news();
-        if self.connection.is_closing() && !self.shut {
-            self.shut_outbox(now);
-        }
-        if let Some(report) = self.connection.poll_report() {
-            self.has_reported_end |= report.is_final();
-            if self.link.leave_report(report) {
-                self.shared.has_report(self.link.id());
-            }
-        }
+        self.report(now);
         self.link.publish_load(self.connection.load());
         let deadline = self.connection.next_timeout().map(|deadline| deadline.at);
         if self.timer.poll(cx, deadline).is_ready() {
@@ -205,6 +197,7 @@ impl<C: SecureChannel> Task<C> {
 
     /// The connection ends: nothing more is accepted, and what was goes with it.
     fn shut_outbox(&mut self, now: Instant) {
+        debug_assert!(!self.has_reported_end, "nothing counts what is handed over now");
         self.shut = true;
         let connection = &mut self.connection;
         self.link.shut(|outbox| connection.handle_messages(now, outbox));
@@ -222,8 +215,16 @@ impl<C: SecureChannel> Task<C> {
         self.spare = returned;
     }
 
-    fn report(&mut self) {
+    /// Leaves for Node what the machine tells it.
+    ///
+    /// A connection that ends accepts nothing more before it reports: what was accepted goes with
+    /// the last report, because Node takes none after that one.
+    fn report(&mut self, now: Instant) {
+        if self.connection.is_closing() && !self.shut {
+            self.shut_outbox(now);
+        }
         if let Some(report) = self.connection.poll_report() {
+            self.has_reported_end |= report.is_final();
             if self.link.leave_report(report) {
                 self.shared.has_report(self.link.id());
             }
@@ -235,7 +236,7 @@ impl<C: SecureChannel> Task<C> {
     fn publish(&mut self, now: Instant) {
         while self.connection.has_messages() {
             // What the peer told of itself before these messages comes before them.
-            self.report();
+            self.report(now);
             if self.link.awaits_route() {
                 return;
             }
