@@ -124,7 +124,9 @@ impl Node {
                 return Judgement::Refuse(Refusal::TooManyConnections);
             }
             let doubtful = going || direction == Direction::Inbound && !crossed;
-            return if doubtful { Judgement::Hold } else { Judgement::Proceed(false) };
+            // The other end may not be connected yet by the one that it crossed, and wait for the
+            // lists (D-49).
+            return if doubtful { Judgement::Hold } else { Judgement::Proceed(crossed) };
         }
         match self.admit(peer) {
             Ok(()) => Judgement::Proceed(true),

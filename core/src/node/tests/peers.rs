@@ -312,6 +312,21 @@ fn d41_of_two_connections_the_end_of_one_is_told_to_nobody() {
     assert!(node.peers.get(&id(1)).is_none() && node.manager.is_empty());
 }
 
+#[test]
+fn d49_a_link_that_crossed_one_which_is_live_here_exchanges_lists_all_the_same() {
+    let mut node = node_with(|config| config.connections_per_peer_max = 2);
+    let listener = listening(&mut node);
+    let ours = dialled(&mut node, Some(id(1)));
+    let theirs = accepted(&mut node, listener);
+    live(&mut node, ours, 1);
+    // The other end has settled on neither yet, and answers no other list than one of this link.
+    prove(&mut node, theirs, 1);
+    let proceed = Some(Verdict::Proceed { exchange: true });
+    assert_eq!(order(&mut node, theirs).proven_verdict, proceed);
+    exchange(&mut node, theirs);
+    assert_eq!(node.route(&id(1)).unwrap().entries().len(), 2);
+}
+
 // Links that wait.
 
 #[test]
