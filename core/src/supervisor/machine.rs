@@ -217,7 +217,9 @@ impl ConnectionSupervisor {
             if entry.paused {
                 continue;
             }
-            if now.since(since) < self.config.stable_after {
+            // What the application ended has not failed, however short it was.
+            let requested = matches!(reason, CloseReason::Requested);
+            if !requested && now.since(since) < self.config.stable_after {
                 self.failed(now, required, RetryCause::Lost(reason.clone()));
                 continue;
             }

@@ -28,7 +28,8 @@
 //! with a deadline. S2 at most one dial a required peer, and `dials_max` together. S3 what is
 //! released or changed has no dial of the old kind left (D-62). S4 an outcome that nobody waits
 //! for changes nothing. S5 the waits of each peer follow the series of its [`Backoff`], which
-//! begins again after a connection lived for `stable_after`, and when the application asks (D-60).
+//! begins again after a connection that lived for `stable_after` or that the application ended,
+//! and when it asks (D-60).
 //!
 //! # Bounds
 //!
