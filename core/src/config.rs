@@ -102,7 +102,8 @@ pub struct Config {
     pub handshake_deadline: Duration,
     /// From the proven identity until the protocols are exchanged. Default 10 s.
     pub exchange_deadline: Duration,
-    /// From the dial until the peer is connected, as a whole. Default 20 s.
+    /// From the dial until the peer is connected, as a whole; the addresses that a name stands
+    /// for share it. Default 20 s.
     pub dial_deadline: Duration,
     /// From the moment a connection takes a message until its last byte is framed; also how long
     /// a carrier may take nothing. Default 30 s.

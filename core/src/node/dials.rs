@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::Node;
 use super::links::Stage;
-use super::{Node, close_order};
 use crate::address::{Address, Host};
 use crate::contract::{Command, DialId, Direction, IoCause, Notification, QueryId, TimerKind};
 use crate::error::{ApplicationError, CloseReason, DialError, Refusal};
@@ -23,11 +23,16 @@ use crate::time::Instant;
 /// the one that it made.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What an address of several has at least, as long as the dial has it.
+const SHARE_LEAST: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Dial {
     address: Address,
-    /// Of the address that is tried.
+    /// Of what it is at.
     deadline: Instant,
+    /// Of the address, whatever it was resolved to.
+    until: Instant,
     step: Step,
     /// Resolved and not tried yet, last one first.
     left: SmallVec<[SocketAddr; 8]>,
@@ -40,6 +45,8 @@ struct Dial {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
+    /// It has yet to begin.
+    Idle,
     Resolving(QueryId),
     Linking(ConnectionId),
     /// This peer is on its way otherwise.
@@ -104,7 +111,7 @@ impl Dials {
         match dial.step {
             Step::Resolving(query) => drop(self.queries.remove(&query)),
             Step::Waiting(peer) => drop(self.waiting.remove(&(peer, id))),
-            Step::Linking(_) => {}
+            Step::Idle | Step::Linking(_) => {}
         }
         match dial.owner {
             Owner::Application => self.asked = self.asked.saturating_sub(1),
@@ -180,9 +187,11 @@ impl Node {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let addresses = self.supervisor.addresses_of(&peer).next();
         let address = addresses.unwrap_or_else(|| Address::from(nowhere).with_peer(peer));
+        let until = now.after(self.config.dial_deadline);
         let dial = Dial {
             address,
-            deadline: now.after(self.config.dial_deadline),
+            deadline: until,
+            until,
             step: Step::Waiting(peer),
             left: SmallVec::new(),
             more: VecDeque::new(),
@@ -219,36 +228,51 @@ impl Node {
         &mut self,
         now: Instant,
         address: Address,
-        more: VecDeque<Address>,
+        mut more: VecDeque<Address>,
         owner: Owner,
     ) -> DialId {
         let id = self.dials.next_id();
-        let deadline = now.after(self.config.dial_deadline);
-        let step = self.first_step(id, &address);
-        let (left, error) = (SmallVec::new(), DialError::Deadline);
-        self.dials.insert(id, Dial { address, deadline, step, left, more, owner, error });
+        let until = now.after(self.config.dial_deadline);
+        more.push_front(address.clone());
+        let (deadline, step, left, error) =
+            (until, Step::Idle, SmallVec::new(), DialError::Deadline);
+        self.dials.insert(id, Dial { address, deadline, until, step, left, more, owner, error });
+        self.try_next(now, id, DialError::Deadline);
         id
     }
 
-    fn first_step(&mut self, id: DialId, address: &Address) -> Step {
+    /// Begins with an address, unless it is blocked.
+    fn first_step(&mut self, id: DialId, address: &Address) -> Option<Step> {
         let port = address.port;
         match address.host.clone() {
-            Host::Ip(ip) => Step::Linking(self.link(id, SocketAddr::new(ip, port), address.peer)),
+            Host::Ip(ip) => self.link(id, SocketAddr::new(ip, port), address.peer),
+            Host::Dns { .. } if address.peer.is_some_and(|p| self.blacklist.blocks_peer(&p)) => {
+                None
+            }
             Host::Dns { name, family } => {
                 let query = QueryId(self.dials.queries_made);
                 self.dials.queries_made = self.dials.queries_made.wrapping_add(1);
-                self.dials.queries.insert(query, id);
                 let name = name.as_str().into();
                 self.commands.push_back(Command::Resolve { query, name, port, family });
-                Step::Resolving(query)
+                Some(Step::Resolving(query))
             }
         }
     }
 
-    fn link(&mut self, id: DialId, remote: SocketAddr, expected: Option<PeerId>) -> ConnectionId {
+    /// Has a link made to there, unless it is blocked. Whoever dials, and however the place was
+    /// found, it comes by here.
+    fn link(&mut self, id: DialId, remote: SocketAddr, expected: Option<PeerId>) -> Option<Step> {
+        if self.is_blocked(remote, expected) {
+            return None;
+        }
         let connection = self.links.insert_outbound(remote, expected, Some(id));
         self.commands.push_back(Command::Dial { connection, remote });
-        connection
+        Some(Step::Linking(connection))
+    }
+
+    pub(super) fn is_blocked(&self, remote: SocketAddr, expected: Option<PeerId>) -> bool {
+        self.blacklist.blocks(remote)
+            || expected.is_some_and(|peer| self.blacklist.blocks_peer(&peer))
     }
 
     /// Changes what a dial is at.
@@ -258,12 +282,12 @@ impl Node {
         match core::mem::replace(&mut dial.step, step) {
             Step::Resolving(query) => drop(queries.remove(&query)),
             Step::Waiting(peer) => drop(waiting.remove(&(peer, id))),
-            Step::Linking(_) => {}
+            Step::Idle | Step::Linking(_) => {}
         }
         match step {
             Step::Resolving(query) => drop(queries.insert(query, id)),
             Step::Waiting(peer) => drop(waiting.insert((peer, id))),
-            Step::Linking(_) => {}
+            Step::Idle | Step::Linking(_) => {}
         }
     }
 
@@ -294,37 +318,55 @@ impl Node {
     }
 
     pub(super) fn on_dial_failed(&mut self, now: Instant, id: ConnectionId, cause: IoCause) {
+        self.link_failed(now, id, DialError::Link(cause));
+    }
+
+    /// A link that was being made is not to be.
+    pub(super) fn link_failed(&mut self, now: Instant, id: ConnectionId, error: DialError) {
         if self.links.get(id).is_none_or(|link| link.stage != Stage::Dialling) {
             return;
         }
         if let Some(dial) = self.links.remove(id).and_then(|link| link.dial) {
-            self.dial_failed(now, dial, DialError::Link(cause));
+            self.dial_failed(now, dial, error);
         }
     }
 
     /// An attempt failed: the next address, if there is one, else the end.
     pub(super) fn dial_failed(&mut self, now: Instant, id: DialId, error: DialError) {
-        let late = self.dials.dials.get(&id).is_some_and(|dial| dial.deadline <= now);
+        let late = self.dials.dials.get(&id).is_some_and(|dial| dial.until <= now);
         self.try_next(now, id, if late { DialError::Deadline } else { error });
     }
 
-    fn try_next(&mut self, now: Instant, id: DialId, error: DialError) {
-        let Some(dial) = self.dials.dials.get_mut(&id) else { return };
-        if self.stopping {
-            return self.give_up(now, id, error);
+    fn try_next(&mut self, now: Instant, id: DialId, mut error: DialError) {
+        while let Some(dial) = self.dials.dials.get_mut(&id).filter(|_| !self.stopping) {
+            let step = if let Some(remote) = dial.left.pop().filter(|_| dial.until > now) {
+                let expected = dial.address.peer;
+                self.link(id, remote, expected)
+            } else if let Some(address) = dial.more.pop_front() {
+                dial.left.clear();
+                dial.address = address.clone();
+                dial.until = now.after(self.config.dial_deadline);
+                self.first_step(id, &address)
+            } else {
+                break;
+            };
+            if let Some(step) = step {
+                self.share_deadline(now, id);
+                return self.set_step(id, step);
+            }
+            error = DialError::Refused(Refusal::Blocked);
         }
-        let expected = dial.address.peer;
-        if let Some(remote) = dial.left.pop().filter(|_| dial.deadline > now) {
-            let connection = self.link(id, remote, expected);
-            return self.set_step(id, Step::Linking(connection));
-        }
-        let Some(address) = dial.more.pop_front() else { return self.give_up(now, id, error) };
-        dial.left.clear();
-        dial.address = address.clone();
-        let deadline = now.after(self.config.dial_deadline);
+        self.give_up(now, id, error);
+    }
+
+    /// Each place that a name stands for has its share of the time that is left: one that is
+    /// silent does not keep the others from being tried.
+    fn share_deadline(&mut self, now: Instant, id: DialId) {
+        let Some(Dial { until, left, .. }) = self.dials.dials.get(&id) else { return };
+        let places = u32::try_from(left.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let share = until.since(now).checked_div(places).unwrap_or_default();
+        let deadline = now.after(share.max(SHARE_LEAST)).min(*until);
         self.set_deadline(id, deadline);
-        let step = self.first_step(id, &address);
-        self.set_step(id, step);
     }
 
     fn give_up(&mut self, now: Instant, id: DialId, error: DialError) {
@@ -394,9 +436,9 @@ impl Node {
         let Some(dial) = self.dials.dials.get_mut(&id) else { return };
         let establishing = self.peers.get(&peer).is_some_and(|known| known.is_establishing());
         let until = if establishing {
-            dial.deadline
+            dial.until
         } else if by_peer && self.links.unproven_inbound() > 0 {
-            dial.deadline.min(now.after(GRACE))
+            dial.until.min(now.after(GRACE))
         } else {
             return self.dial_failed(now, id, error);
         };
@@ -440,7 +482,7 @@ impl Node {
             }
             Some(link) => {
                 link.dial = None;
-                self.links.order(connection, close_order(reason));
+                self.links.close(connection, reason);
             }
             None => {}
         }
@@ -464,12 +506,6 @@ impl Node {
     }
 
     fn attempt(&mut self, now: Instant, attempt: AttemptId, address: Address) {
-        let blocked = address.peer.is_some_and(|peer| self.blacklist.blocks_peer(&peer))
-            || address.socket_addr().is_some_and(|place| self.blacklist.blocks(place));
-        if blocked {
-            let error = DialError::Refused(Refusal::Blocked);
-            return self.attempt_failed(now, attempt, address.peer, error);
-        }
         self.insert_dial(now, address, VecDeque::new(), Owner::Supervisor(attempt));
     }
 

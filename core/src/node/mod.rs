@@ -46,7 +46,7 @@ use crate::connection::{Setup, ToConnection, ToNode};
 use crate::contract::{
     Command, Deadline, Direction, Event, IoCause, ListenerId, Notification, TimerKind,
 };
-use crate::error::{ApplicationError, CloseReason, Refusal, UsageError};
+use crate::error::{ApplicationError, CloseReason, DialError, Refusal, UsageError};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::peers::{AddressBook, Blacklist, ConnectionManager, Source, SourceRefusal, Sources};
 use crate::pool::{ManagerConfig, PoolManager};
@@ -372,7 +372,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`UsageError`] if that dial is not under way (any more); close the link.
+    /// [`UsageError`] if that dial is not under way (any more), or leads to somebody who was
+    /// blocked meanwhile; close the link.
     pub fn handle_dialed(
         &mut self,
         now: Instant,
@@ -380,14 +381,20 @@ impl Node {
         local: SocketAddr,
     ) -> Result<Setup, UsageError> {
         let _ = local;
-        self.clock.advance(now);
-        let Some(link) = self.links.get_mut(connection) else {
+        let now = self.clock.advance(now);
+        let Some(link) = self.links.get(connection) else {
             return Err(UsageError::UnknownConnection(connection));
         };
         if link.stage != Stage::Dialling {
             return Err(UsageError::Unexpected(connection));
         }
-        link.stage = Stage::Unproven;
+        let (remote, expected) = (link.remote, link.expected);
+        if self.is_blocked(remote, expected) {
+            self.link_failed(now, connection, DialError::Refused(Refusal::Blocked));
+            self.supervise(now);
+            return Err(UsageError::UnknownConnection(connection));
+        }
+        self.links.set_stage(connection, Stage::Unproven);
         Ok(self.setup(connection))
     }
 
@@ -521,6 +528,11 @@ impl Node {
         self.peers.assert_invariants();
         for (peer, known) in self.peers.iter() {
             assert_eq!(known.links.is_empty(), self.routes.route(peer).is_none());
+            // A hold keeps the place of connections that make room for the link that waits.
+            let connected = self.is_connected(peer);
+            let kept = known.hold.is_some() && !known.links.is_empty();
+            let present = self.manager.is_present(peer);
+            assert!(self.stopping || connected == present || present && kept, "{peer}");
             let takes_place =
                 !known.links.is_empty() || (known.establishing.is_some() && known.hold.is_none());
             if takes_place && !self.stopping {

@@ -206,7 +206,11 @@ impl Node {
     fn on_established(&mut self, now: Instant, id: ConnectionId, theirs: Option<ProtocolSet>) {
         let Some(link) = self.links.get(id) else { return };
         let Stage::Establishing(peer) = link.stage else { return };
-        let (version, dial) = (link.version, link.dial);
+        if link.closing {
+            // What it has to say has crossed the order, which is its verdict.
+            return;
+        }
+        let (version, dial, expected) = (link.version, link.dial, link.expected);
         let known = self.peers.entry(peer);
         if known.hold.is_some() {
             // It was never told to go on.
@@ -218,7 +222,7 @@ impl Node {
         }
         // The loser of a tie may get here before it hears that it lost (D-46).
         let chosen = known.establishing == Some(id);
-        if let Err(refusal) = self.make_live(id, peer, chosen) {
+        if let Err(refusal) = self.make_live(id, peer, expected, chosen) {
             let live_verdict = Some(Verdict::Refuse(refusal));
             self.links.order(id, ToConnection { live_verdict, ..ToConnection::default() });
             return;
@@ -265,9 +269,16 @@ impl Node {
     }
 
     /// Makes room for a link and its peer, and the way to it.
-    fn make_live(&mut self, id: ConnectionId, peer: PeerId, chosen: bool) -> Result<(), Refusal> {
-        if self.stopping {
-            return Err(Refusal::Stopping);
+    fn make_live(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        expected: Option<PeerId>,
+        chosen: bool,
+    ) -> Result<(), Refusal> {
+        // Rules may have changed since its peer was proven.
+        if let Some(refusal) = self.objection(peer, expected) {
+            return Err(refusal);
         }
         if !chosen {
             return Err(Refusal::Duplicate);
@@ -312,9 +323,7 @@ impl Node {
             (Some(source), _) => self.sources.failed(now, source),
             (None, _) => {}
         }
-        if let Some(peer) = peer {
-            self.on_establishing_closed(now, id, peer);
-        }
+        let held = peer.is_some_and(|peer| self.on_establishing_closed(now, id, peer));
         let refusal = match reason {
             CloseReason::Refused(refusal) => refusal,
             CloseReason::Blocked => Refusal::Blocked,
@@ -325,7 +334,7 @@ impl Node {
         let reason = refusal.clone();
         self.told.refusal(Notification::Refused { remote, peer, direction, reason });
         if let Some(peer) = peer {
-            self.after_establishing(now, peer);
+            self.after_establishing(now, peer, held);
         }
         match (link.dial, peer) {
             (Some(dial), Some(peer)) => self.dial_lost(now, dial, peer, refusal),
@@ -334,13 +343,15 @@ impl Node {
         }
     }
 
-    /// Only the link that holds the place of its peer frees it (D-46).
-    fn on_establishing_closed(&mut self, now: Instant, id: ConnectionId, peer: PeerId) {
-        let Some(known) = self.peers.get_mut(&peer) else { return };
+    /// Only the link that holds the place of its peer frees it (D-46). Whether it was that one.
+    fn on_establishing_closed(&mut self, now: Instant, id: ConnectionId, peer: PeerId) -> bool {
+        let Some(known) = self.peers.get_mut(&peer) else { return false };
         let second = known.runner_up.take();
         if known.establishing != Some(id) {
             known.runner_up = second.filter(|second| second.id != id);
-        } else if let Some(RunnerUp { id, waits }) = second {
+            return false;
+        }
+        if let Some(RunnerUp { id, waits }) = second {
             known.establishing = Some(id);
             if let Some(theirs) = waits {
                 self.on_established(now, id, theirs);
@@ -348,10 +359,12 @@ impl Node {
         } else {
             known.establishing = None;
         }
+        true
     }
 
-    /// A link that was being established is gone, and so may be its peer.
-    fn after_establishing(&mut self, now: Instant, peer: PeerId) {
+    /// A link that was being established is gone, and so may be its peer if the link `held` the
+    /// place.
+    fn after_establishing(&mut self, now: Instant, peer: PeerId, held: bool) {
         let Some(known) = self.peers.get(&peer).filter(|known| known.establishing.is_none()) else {
             return;
         };
@@ -359,7 +372,14 @@ impl Node {
         self.peers.drop_hold(&peer);
         if !connected {
             self.manager.gone(&peer);
-            self.fail_waiting(now, &peer, None);
+            // One that never had the place, or that the supervisor will follow with another, says
+            // nothing about whether the peer comes.
+            if held && !self.supervisor.is_trying(&peer) {
+                self.fail_waiting(now, &peer, None);
+            }
+        } else if !self.is_connected(&peer) {
+            // Nobody waits any more for the room that its connections make.
+            self.manager.leaving(&peer);
         }
         self.peers.forget_if_idle(&peer);
     }

@@ -15,7 +15,7 @@ use crate::connection::{ToConnection, Verdict};
 use crate::contract::{Direction, TimerKind};
 use crate::error::{CloseReason, Refusal};
 use crate::id::{ConnectionId, PeerId};
-use crate::peers::Level;
+use crate::peers::{Level, Source};
 use crate::time::Instant;
 
 /// The links of a peer that are being established wait.
@@ -45,11 +45,11 @@ impl Node {
             return;
         }
         let (direction, expected, dial) = (link.direction, link.expected, link.dial);
-        if let Some(source) = link.source.take() {
-            self.sources.proven(source);
-        }
+        let source = link.source.take();
+        let objection = self.objection(peer, expected);
         let attempt = dial.and_then(|dial| self.dials.attempt(dial));
-        if let Some(attempt) = attempt.filter(|_| peer != self.local) {
+        // Who may not connect is not who is required either.
+        if let Some(attempt) = attempt.filter(|_| objection.is_none()) {
             if self.supervisor.proven(attempt, peer) {
                 self.sync_level(&peer);
                 if self.routes.route(&peer).is_some() {
@@ -57,7 +57,13 @@ impl Node {
                 }
             }
         }
-        let judgement = self.judge(now, id, peer, direction, expected);
+        let judgement = match objection {
+            Some(refusal) => Judgement::Refuse(refusal),
+            None => self.judge(now, id, peer, direction),
+        };
+        if let Some(source) = source {
+            self.count_source(now, source, &judgement);
+        }
         self.links.set_stage(id, Stage::Establishing(peer));
         self.pause_or_resume();
         match judgement {
@@ -70,6 +76,18 @@ impl Node {
                 self.take_place(peer, id);
                 self.start_hold(now, peer);
             }
+        }
+    }
+
+    /// An identity costs nothing: it clears its source only if its peer is let in, and one that
+    /// is turned away for what it is counts as a failure.
+    fn count_source(&mut self, now: Instant, source: Source, judgement: &Judgement) {
+        match judgement {
+            Judgement::Proceed(_) | Judgement::Hold => self.sources.proven(source),
+            Judgement::Refuse(Refusal::Blocked | Refusal::OwnId | Refusal::TooManyPeers) => {
+                self.sources.failed(now, source);
+            }
+            Judgement::Refuse(_) => self.sources.settled(source),
         }
     }
 
@@ -95,11 +113,7 @@ impl Node {
         id: ConnectionId,
         peer: PeerId,
         direction: Direction,
-        expected: Option<PeerId>,
     ) -> Judgement {
-        if let Some(refusal) = self.objection(peer, expected) {
-            return Judgement::Refuse(refusal);
-        }
         let known = self.peers.get(&peer);
         let live = known.map_or(0, |known| known.links.len());
         let going =
@@ -144,7 +158,7 @@ impl Node {
     }
 
     /// What speaks against a peer, whatever links it has.
-    fn objection(&self, peer: PeerId, expected: Option<PeerId>) -> Option<Refusal> {
+    pub(super) fn objection(&self, peer: PeerId, expected: Option<PeerId>) -> Option<Refusal> {
         if self.stopping {
             return Some(Refusal::Stopping);
         }
@@ -253,12 +267,19 @@ impl Node {
         }
     }
 
-    /// Closes the connections of a peer, in order unless it is blocked.
+    /// Closes the links of a peer, in order unless it is blocked, also those that would go live
+    /// a moment later.
     pub(super) fn close_peer(&mut self, peer: &PeerId, reason: &CloseReason) {
-        let links = self.peers.get(peer).map(|known| known.links.clone()).unwrap_or_default();
+        let Some(known) = self.peers.get(peer) else { return };
+        let connected = !known.links.is_empty();
+        let mut links = known.links.clone();
+        links.extend(known.establishing);
+        links.extend(known.runner_up.as_ref().map(|second| second.id));
         for id in links {
             self.links.close(id, reason.clone());
         }
-        self.manager.leaving(peer);
+        if connected {
+            self.manager.leaving(peer);
+        }
     }
 }

@@ -163,11 +163,11 @@ fn joins(manager: &mut ConnectionManager, crowd: &mut Crowd, who: PeerId) {
     let known = crowd.at(who).copied();
     let full = crowd.count(Stage::Present, None) >= crowd.peers_max;
     match (manager.joined(&who), known) {
-        (Err(_), None) => {}
+        (Err(_), None | Some((_, _, Stage::Leaving))) => {}
         (Err(_), Some((_, level, Stage::Joining))) => {
             assert!(full && crowd.candidates(level).is_empty());
         }
-        (Ok(None), Some((_, _, Stage::Present | Stage::Leaving))) => {}
+        (Ok(None), Some((_, _, Stage::Present))) => {}
         (Ok(victim), Some((_, level, Stage::Joining))) => {
             assert_eq!(victim.is_some(), full);
             if let Some(victim) = victim {

@@ -190,17 +190,20 @@ impl ConnectionManager {
     }
 
     /// A joining peer is connected. Gives the peer that has to go for it, if one has to; that one
-    /// is leaving from now on. Does nothing to a peer that has joined before.
+    /// is leaving from now on. Does nothing to a peer that is present.
     ///
     /// # Errors
     ///
     /// [`Refusal::TooManyPeers`] if there is no room any more, because somebody who matters more
-    /// came meanwhile, or if it was not admitted; nothing changed, tell when it is
+    /// came meanwhile, or if it was not admitted or told to go; nothing changed, tell when it is
     /// [`gone`](Self::gone).
     pub fn joined(&mut self, peer: &PeerId) -> Result<Option<PeerId>, Refusal> {
         let entry = self.entries.get(peer).copied().ok_or(Refusal::TooManyPeers)?;
-        if entry.stage != Stage::Joining {
-            return Ok(None);
+        match entry.stage {
+            Stage::Joining => {}
+            Stage::Present => return Ok(None),
+            // Who is not counted any more would be connected beyond the limit.
+            Stage::Leaving => return Err(Refusal::TooManyPeers),
         }
         let mut victim = None;
         if self.present() >= self.peers_max {
@@ -239,6 +242,11 @@ impl ConnectionManager {
     #[must_use]
     pub fn level(&self, peer: &PeerId) -> Option<Level> {
         self.entries.get(peer).map(|entry| entry.level)
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn is_present(&self, peer: &PeerId) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.stage == Stage::Present)
     }
 
     /// Connected peers that have not been told to go.
