@@ -244,6 +244,10 @@ impl<F: ChannelFactory> Worker<F> {
 
     /// Hands the outbox over, if the connection wants it.
     fn send(&mut self, id: ConnectionId) {
+        if self.inner.endpoint.is_closing(id) {
+            // It has told everything that it will: what is left goes the other way.
+            return self.retire(id);
+        }
         let now = self.inner.now();
         let Some(Some(carrier)) = self.carriers.get_mut(id.index as usize) else { return };
         let endpoint = &mut self.inner.endpoint;

@@ -121,7 +121,7 @@ impl<F: ChannelFactory> Worker<F> {
 
     /// Closes the outbox of a connection that takes no more messages; what is in it still leaves,
     /// or moves to another connection of the peer, or is counted.
-    fn retire(&mut self, id: ConnectionId) {
+    pub(super) fn retire(&mut self, id: ConnectionId) {
         let now = self.inner.now();
         let Some(carrier) = self.carrier_mut(id) else { return };
         if std::mem::replace(&mut carrier.retired, true) {
