@@ -172,8 +172,9 @@ impl Node {
         now: Instant,
         peer: PeerId,
     ) -> Result<DialId, ApplicationError> {
+        // Whatever comes of this call, the peer is to be kept again.
+        let required = !self.stopping && self.supervisor.resume(now, &peer);
         self.may_dial(Some(&peer))?;
-        let required = self.supervisor.resume(now, &peer);
         if self.is_connected(&peer) {
             return Ok(self.dialed_already(peer));
         }

@@ -28,12 +28,13 @@ impl Node {
 
     /// Connects to a peer at the addresses that are known of it, one after the other, the best
     /// first; `dial_deadline` is for each of them. The outcome is told as with
-    /// [`dial`](Self::dial). A required peer that was paused or given up is supervised again.
+    /// [`dial`](Self::dial). A required peer that was paused or given up is supervised again, also
+    /// where the answer is an error, but for the first two below.
     ///
     /// # Errors
     ///
-    /// [`ApplicationError::NoAddress`], [`ApplicationError::Stopping`],
-    /// [`ApplicationError::TooManyDials`], [`ApplicationError::OwnId`],
+    /// [`ApplicationError::Stopping`], [`ApplicationError::OwnId`],
+    /// [`ApplicationError::NoAddress`], [`ApplicationError::TooManyDials`],
     /// [`ApplicationError::Blocked`].
     pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<DialId, ApplicationError> {
         let now = self.clock.advance(now);

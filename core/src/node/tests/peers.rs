@@ -202,6 +202,19 @@ fn a_connect_to_a_required_peer_fails_as_its_attempt_does() {
     assert_eq!(node.connect(NOW, id(1)), Err(ApplicationError::NoAddress));
 }
 
+#[test]
+fn a_connect_that_has_no_place_for_an_answer_ends_the_pause_all_the_same() {
+    let mut node = node_with(|config| config.dials_max = 1);
+    let required = node.require(NOW, vec![place(1).with_peer(id(1))]).unwrap();
+    node.disconnect(NOW, id(1)).unwrap();
+    assert_eq!(phase(&node, required), RequiredPhase::Paused);
+    node.dial(NOW, place(9)).unwrap();
+    commands(&mut node);
+    assert_eq!(node.connect(NOW, id(1)), Err(ApplicationError::TooManyDials));
+    assert_eq!(phase(&node, required), RequiredPhase::Dialing);
+    assert_eq!(dials(&mut node).len(), 1);
+}
+
 // Levels and limits.
 
 #[test]
