@@ -206,7 +206,9 @@ fn d49_a_request_is_answered_where_none_was_expected_and_an_exchange_that_never_
     let mut arena = Arena::new(config);
     let first = arena.opened();
     let id = arena.peers[first].id;
-    // Our second connection with it is established without an exchange ...
+    // Our second connection with it, once the first is settled on both sides, is established
+    // without an exchange ...
+    arena.seconds(11);
     let (second, _) = arena.dial_as(id);
     arena.open_outer(second);
     assert_eq!(arena.node.route(&id).unwrap().entries().len(), 2);
