@@ -110,7 +110,8 @@ impl<F: ChannelFactory> Apart<F> {
             }
             let busy = self.round(id, cx);
             let Some(part) = self.parts.get(&id) else { return Ok(false) };
-            let over = part.connection.is_done() && part.shut && part.report.is_none();
+            let taken = part.filled.is_none() && part.report.is_none();
+            let over = part.connection.is_done() && part.shut && taken;
             if over && !self.sockets.contains_key(&id) && !part.is_known {
                 self.parts.remove(&id);
                 self.ending.retain(|ending| *ending != id);
