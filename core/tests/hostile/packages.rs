@@ -274,6 +274,29 @@ fn large_messages_wait_for_the_ledger_and_all_arrive() {
     assert!(arena.is_connected(p));
 }
 
+/// A stream is reset while messages that had come on it wait for the application: they are not
+/// lost, and what had not come whole is.
+#[test]
+fn what_came_before_a_reset_reaches_the_application() {
+    let mut config = Config::default();
+    config.inbox_max = 64 << 10;
+    let mut arena = Arena::new(config);
+    let p = arena.opened();
+    arena.takes = false;
+    arena.stream(p, 1);
+    let mut bytes = package(ECHO, &[7; 1000]).repeat(200);
+    bytes.extend(&package(ECHO, &[8; 50_000])[..20_000]);
+    assert_eq!(arena.pour(p, 1, &bytes), bytes.len());
+    arena.uni(p, &Frame::rst(1));
+    arena.takes = true;
+    arena.run();
+    assert_eq!(arena.messages.len(), 200);
+    arena.stream(p, 3);
+    arena.message(p, 3, b"the next stream");
+    assert_eq!(arena.messages.len(), 201);
+    assert!(arena.is_connected(p));
+}
+
 /// The peer closes in order while its messages wait for the application: they are not lost.
 #[test]
 fn what_came_before_a_close_in_order_reaches_the_application() {

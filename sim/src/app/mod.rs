@@ -66,6 +66,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) message_max: usize,
     /// Whether protocols may change now.
     pub(crate) may_change: bool,
+    /// Whether nothing is sent any more.
+    pub(crate) is_last: bool,
     /// Whether there is room for peers that nobody requires.
     pub(crate) may_dial: bool,
 }
@@ -291,7 +293,9 @@ impl App {
                 StreamNews::Lent(request, answer) => {
                     let asked = self.asked.remove(&request);
                     ensure!(asked.is_some() || answer.is_err(), "a stream that nobody asked for");
-                    if let (Some(to), Ok(stream)) = (asked, answer) {
+                    if let (Ok(stream), true) = (answer, desk.is_last) {
+                        desk.host.give_back(desk.now, stream);
+                    } else if let (Some(to), Ok(stream)) = (asked, answer) {
                         let held = Held { to, number: request as u32, sent: 0 };
                         let known = self.streams.insert(stream, held);
                         ensure!(known.is_none(), "{stream:?} was lent twice");

@@ -91,6 +91,7 @@ impl World<'_> {
             now,
             message_max: self.scenario.config.message_max,
             may_dial: self.scenario.config.peers_max >= self.people.count(),
+            is_last: !self.phase.has_traffic(),
             may_change: matches!(self.phase, Phase::Storm | Phase::Healing { .. }),
         };
         act(&mut place.app, &mut desk).map(Some)

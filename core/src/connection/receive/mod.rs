@@ -299,9 +299,13 @@ impl Receiver {
         }
     }
 
-    /// The peer reset a stream.
+    /// The peer reset a stream. Packages that came whole before that, and wait for the inbox, are
+    /// messages all the same: their sender has done with them.
     pub(super) fn reset(&mut self, now: Instant, uni: &mut Session, stream: StreamId) {
-        self.forget(stream);
+        match self.streams.get_mut(&stream) {
+            Some(state) if state.accepted && !state.backlog.is_empty() => state.finished = true,
+            _ => self.forget(stream),
+        }
         self.admit_waiting(now, uni);
     }
 
