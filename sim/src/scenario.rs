@@ -146,7 +146,7 @@ impl Scenario {
             config,
             storm: options.time,
             required,
-            links: links(&mut draw),
+            links: links(options, &mut draw),
             tasks: tasks(&mut draw),
             load: load(options, &mut draw),
             faults: match (options.faults, draw.one_in(10)) {
@@ -243,12 +243,16 @@ fn config(required: &[Vec<usize>], channel: Channel, draw: &mut Draw) -> Config 
     config
 }
 
-fn links(draw: &mut Draw) -> Links {
+fn links(options: &Options, draw: &mut Draw) -> Links {
+    // Whatever applications say has room on any link: one that cannot carry it loses messages.
+    let least = (options.rate * 20_000.0).max(50_000.0) as u64;
     let far = draw.chance(50);
     Links {
         latency: (MILLI / 20, if far { 150 * MILLI } else { 5 * MILLI }),
         jitter: *draw.pick(&[Duration::ZERO, MILLI, 30 * MILLI]).unwrap_or(&MILLI),
-        bandwidth: *draw.pick(&[(50_000, 1 << 20), (1 << 20, 100 << 20)]).unwrap_or(&(1, 1)),
+        bandwidth: *draw
+            .pick(&[(least, 20 * least), (20 * least, 2000 * least)])
+            .unwrap_or(&(1, 1)),
         buffer: *draw.pick(&[(2 << 10, 16 << 10), (64 << 10, 256 << 10)]).unwrap_or(&(1, 1)),
         cut_percent: *draw.pick(&[0, 10, 100]).unwrap_or(&0),
     }

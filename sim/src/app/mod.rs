@@ -25,7 +25,7 @@ use required::Required;
 pub(crate) const PROTOCOLS: usize = 5;
 
 /// Streams that one application holds.
-const STREAMS_MAX: usize = 4;
+pub(crate) const STREAMS_MAX: usize = 4;
 
 /// The application of one life of a node.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl App {
             960..985 => self.give_back_any(desk),
             985..995 if desk.may_change => self.change_protocol(desk),
             995..997 if desk.may_change => self.change_required(desk),
-            997 if desk.may_dial => self.dial_any(desk),
+            997 if desk.may_dial && desk.may_change => self.dial_any(desk),
             985..998 => Ok(()),
             _ => {
                 // A burst, to fill what can be filled.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
 
-use crate::app::PROTOCOLS;
+use crate::app::{PROTOCOLS, STREAMS_MAX};
 use crate::host::{Host, Violation, ensure};
 use crate::world::World;
 
@@ -22,8 +22,11 @@ pub(crate) fn check_bounds(host: &dyn Host, config: &Config) -> Result<(), Viola
         for (id, load) in way.connections {
             let Some(load) = load else { continue };
             streams += load.current;
-            // In the driver's hands, in the connection's, and placed on streams.
-            let max = 3 * (config.outbox_max + config.message_max);
+            // In the driver's hands and in the connection's; placed on streams, small ones, four
+            // large ones, and what applications have put on streams that they borrowed.
+            let outbox = config.outbox_max + config.message_max;
+            let placed = outbox + 4 * config.message_max;
+            let max = 2 * outbox + placed + STREAMS_MAX * (outbox + config.message_max);
             let queued = load.queued_bytes;
             ensure!(queued <= max, "{queued} bytes wait on {id}, of at most {max}");
         }

@@ -102,6 +102,13 @@ impl Pipe {
         self.last_at
     }
 
+    /// Sends bytes on their way; when they are there stands in `last_at`.
+    pub(super) fn send(&mut self, now: Instant, bytes: Vec<u8>, delay: Duration) {
+        let at = self.arrival(now, bytes.len(), delay);
+        self.held += bytes.len();
+        self.segments.push_back(Segment { at, bytes });
+    }
+
     /// Marks what is there by now; whether there is something new.
     pub(super) fn arrive(&mut self, now: Instant) -> bool {
         let before = (self.arrived, self.ended);

@@ -24,14 +24,11 @@ use crate::scenario::Links;
 use crate::trace::Trace;
 
 pub(crate) use dial::DialKey;
-use link::{Closing, End, Link, Pipe, Segment, State};
+use link::{Closing, End, Link, Pipe, State};
 pub(crate) use weather::Blow;
 
 /// Links that wait to be accepted by one node.
 const BACKLOG_MAX: usize = 128;
-
-/// Bytes a second below which messages may wait for each other for longer than they may.
-const SLOW: u64 = 50_000;
 
 /// After how long what was lost is sent again.
 const RESEND: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
@@ -126,7 +123,7 @@ pub(crate) struct Net {
     pub(crate) woken: Vec<Woken>,
     /// When what one node had sent to another may last have been lost with a link.
     losses: BTreeMap<(usize, usize), Instant>,
-    /// Pairs that have, or had, a link slower than [`SLOW`].
+    /// Pairs that have, or had, a link slower than the least bandwidth.
     slow: BTreeSet<(usize, usize)>,
 }
 
@@ -208,10 +205,15 @@ impl Net {
         if pipe.swallows {
             return Moved::Bytes(taken);
         }
-        let at = pipe.arrival(now, taken, delay);
-        pipe.held += taken;
-        pipe.segments.push_back(Segment { at, bytes });
-        time.plan(at, Event::Net(NetEvent::Arrive(socket.other())));
+        // What takes long to send arrives bit by bit.
+        let most = (pipe.bandwidth / 4).clamp(1460, 1 << 20) as usize;
+        while bytes.len() > most {
+            let rest = bytes.split_off(most);
+            pipe.send(now, std::mem::replace(&mut bytes, rest), delay);
+            time.plan(pipe.last_at, Event::Net(NetEvent::Arrive(socket.other())));
+        }
+        pipe.send(now, bytes, delay);
+        time.plan(pipe.last_at, Event::Net(NetEvent::Arrive(socket.other())));
         Moved::Bytes(taken)
     }
 
@@ -357,7 +359,7 @@ impl Net {
         let bandwidth = self.draw.between(bandwidth.0, bandwidth.1);
         // A buffer is what is under way during a round trip: with little of it a long link is slow,
         // and messages may stand still for so long that they are given up.
-        let least = 2.0 * (latency + jitter).as_secs_f64() * SLOW as f64;
+        let least = 2.0 * (latency + jitter).as_secs_f64() * self.links.bandwidth.0 as f64;
         let mut buffer = self.draw.between(buffer.0, buffer.1);
         if buffer < least as u64 {
             if self.draw.chance(20) {

@@ -49,9 +49,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a healed network has to stay so.
 const STEADY: Duration = Duration::from_secs(20);
 
-/// The slowest link of a network without faults, in bytes a second.
-const BANDWIDTH: u64 = 50_000;
-
 /// How long healing may take once faults have stopped.
 ///
 /// A clock that was set back stands still for as long. Then a dead link is found by its probe;
@@ -143,7 +140,7 @@ impl World<'_> {
     fn calm(&mut self) -> Result<(), Violation> {
         let now = self.time.now();
         self.enter(Phase::Healing { since: now });
-        self.net.clear_up(&mut self.time, BANDWIDTH);
+        self.net.clear_up(&mut self.time, self.scenario.links.bandwidth.0);
         for node in 0..self.places.len() {
             self.places[node].frozen_until = now;
             let life = self.places[node].life;
