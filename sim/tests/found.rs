@@ -51,3 +51,16 @@ fn a_slow_link_that_carries_bytes_is_kept() {
         minute(seed);
     }
 }
+
+/// Fifty nodes for ten minutes, as `headwater sim` runs them.
+fn ten_minutes(seed: u64) {
+    let options = Options { seed, nodes: 50, time: Duration::from_secs(600), ..Options::default() };
+    if let Err(failure) = run(&options, None) {
+        panic!("{failure}\n{}", failure.replay());
+    }
+}
+
+#[test]
+fn a_link_that_a_fault_held_up_is_in_use_only_once_it_has_answered() {
+    ten_minutes(140);
+}

@@ -75,9 +75,10 @@ fn check_pair(world: &World<'_>, one: usize, two: usize) -> Result<(), Violation
     };
     let (ours, theirs) = (links(host, &way), links(other, &back));
     ensure!(ours == theirs, "{one} and {two} mean other links: {ours:?}, {theirs:?}");
+    let now = world.time.now();
     for (id, _) in &way.connections {
-        let sound = host.sockets().get(id).is_some_and(|socket| world.net.is_sound(*socket));
-        ensure!(sound, "{one} has a dead link to {two}");
+        let sound = host.sockets().get(id).is_some_and(|socket| world.net.is_sound(*socket, now));
+        ensure!(sound, "{one} has a dead link to {two}, or one that was held up");
     }
     let supported = other.protocols();
     for number in 0..PROTOCOLS {

@@ -55,6 +55,8 @@ pub(super) struct Pipe {
     pub(super) waiting: bool,
     /// Bytes a second.
     pub(super) bandwidth: u64,
+    /// Until when deadlines may fall for what a fault had held up.
+    pub(super) unsettled_until: Instant,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Pipe {
             swallows: false,
             waiting: false,
             bandwidth,
+            unsettled_until: now,
         }
     }
 

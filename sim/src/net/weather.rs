@@ -5,9 +5,12 @@ use std::time::Duration;
 use headwater_core::contract::IoCause;
 use headwater_core::time::Instant;
 
-use super::link::State;
+use super::link::{Pipe, State};
 use super::{Net, NetEvent, Ready, Socket};
 use crate::event::{Event, Time};
+
+/// Within which time a probe that was held up has its answer, once it arrives.
+const ANSWERED: Duration = Duration::from_secs(2);
 
 /// Something that hits one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +110,13 @@ impl Net {
         }
     }
 
-    /// Whether a link carries bytes both ways.
-    pub(crate) fn is_sound(&self, socket: Socket) -> bool {
+    /// Whether a link carries bytes both ways, and what a fault had held up has arrived and was
+    /// answered.
+    pub(crate) fn is_sound(&self, socket: Socket, now: Instant) -> bool {
         self.get(socket).is_some_and(|link| {
             let ends = link.ends.iter().all(|e| e.state == State::Open && e.broken.is_none());
-            ends && link.pipes.iter().all(|pipe| !pipe.black_hole && !pipe.swallows)
+            let sound = |p: &Pipe| !p.black_hole && !p.swallows && p.unsettled_until <= now;
+            ends && link.pipes.iter().all(sound)
         })
     }
 
@@ -181,7 +186,7 @@ impl Net {
     }
 }
 
-impl super::Pipe {
+impl Pipe {
     /// Nothing holds up what is on its way any longer.
     fn clear_up(&mut self, now: Instant, bandwidth: u64) {
         self.bandwidth = self.bandwidth.max(bandwidth);
@@ -195,6 +200,9 @@ impl super::Pipe {
             segment.at = segment.at.min(latest);
         }
         self.end_at = self.end_at.map(|at| at.min(latest));
+        if self.arrived < self.segments.len() {
+            self.unsettled_until = latest.after(ANSWERED);
+        }
     }
 
     /// Keeps only a part of the last segment.
