@@ -1,7 +1,8 @@
 //! Headwater on tokio: sockets, timers and tasks for the machines of `headwater_core`.
 //!
 //! One task is the node, one more is each connection, and one each listener. The application
-//! has a [`Node`] handle to call and clone, [`Messages`] to read, and [`Notifications`].
+//! has a [`Node`] handle to call and clone, [`Messages`] to read, and [`Notifications`]. All of
+//! that is `headwater_runtime`; this crate has the [`Builder`] of nodes on [`Tokio`].
 //!
 //! ```
 //! use headwater_tokio::{Address, Builder, NodeKey, ProtocolId, Started};
@@ -28,41 +29,34 @@
 
 #![forbid(unsafe_code)]
 
-mod builder;
-mod call;
-mod cause;
-mod clock;
-mod connection;
-mod control;
-mod dial;
-mod error;
-mod inbox;
-mod lanes;
-mod link;
-mod listen;
-mod messages;
-mod node;
-mod notifications;
-mod routes;
-mod sender;
-mod shared;
-mod wake;
+mod runtime;
 
-pub use builder::{Builder, Started};
-pub use error::{Error, ListenError, StartError};
-pub use messages::Messages;
-pub use node::Node;
-pub use notifications::Notifications;
-pub use sender::{Borrowed, Sender};
+pub use runtime::{Tokio, TokioListener, TokioSocket, TokioTimer};
 
-pub use bytes::Bytes;
-pub use headwater_core::address::Address;
-pub use headwater_core::config::Config;
-pub use headwater_core::contract::Notification;
-pub use headwater_core::error::{BorrowError, SendError};
-pub use headwater_core::id::{PeerId, ProtocolId};
-pub use headwater_core::message::{Batch, Message, MessageRef};
+#[doc(inline)]
+pub use headwater_runtime::{
+    Address, Batch, BorrowError, Borrowed, Bytes, Config, Error, ListenError, Message, MessageRef,
+    Messages, Node, Notification, Notifications, PeerId, ProtocolId, SendError, Sender, StartError,
+    Started,
+};
 #[cfg(feature = "tls")]
-pub use headwater_identity::NodeKey;
-#[cfg(feature = "tls")]
-pub use headwater_tls::Tls;
+#[doc(inline)]
+pub use headwater_runtime::{NodeKey, Tls};
+
+/// What a node on tokio is made of: its secure channels, its configuration, its seed. It starts
+/// on the runtime around the call of `start`, which has to have its I/O and time drivers enabled.
+///
+/// ```
+/// use headwater_tokio::{Builder, Config, NodeKey, Started};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = Config::default();
+/// config.peers_max = 5;
+/// let key = NodeKey::generate()?;
+/// let Started { node, .. } = Builder::new(&key)?.config(config).start()?;
+/// assert_eq!(node.id(), key.peer_id());
+/// # Ok(())
+/// # }
+/// ```
+pub type Builder<F> = headwater_runtime::Builder<F, Tokio>;

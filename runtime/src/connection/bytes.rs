@@ -1,16 +1,14 @@
 //! The bytes of a connection: between its machine and its socket.
 
-use std::future::Future;
 use std::io::{ErrorKind, IoSlice};
-use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use headwater_core::secure::SecureChannel;
 use headwater_core::time::Instant;
-use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::Task;
 use crate::cause;
+use crate::runtime::{Runtime, Socket};
 
 /// Pieces of one vectored write.
 const PIECES: usize = 64;
@@ -18,7 +16,7 @@ const PIECES: usize = 64;
 /// Reads of one round, so that a fast peer does not keep a round from its end.
 const READS_MAX: usize = 8;
 
-impl<C: SecureChannel> Task<C> {
+impl<C: SecureChannel, R: Runtime> Task<C, R> {
     /// Writes until there is nothing to write or the socket takes no more.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
         while self.writable && self.connection.wants_transmit() {
@@ -32,7 +30,7 @@ impl<C: SecureChannel> Task<C> {
             for (slice, chunk) in slices.iter_mut().zip(&chunks[..count]) {
                 *slice = IoSlice::new(chunk);
             }
-            match Pin::new(socket).poll_write_vectored(cx, &slices[..count]) {
+            match socket.poll_write(cx, &slices[..count]) {
                 Poll::Ready(Ok(written)) => {
                     self.written += written;
                     self.connection.handle_transmitted(now, written);
@@ -51,8 +49,8 @@ impl<C: SecureChannel> Task<C> {
     /// Reads until there is nothing to read, reading is not allowed, or the round's share is
     /// used up.
     ///
-    /// Where the system tells only of changes, a read that does not fill the buffer has emptied
-    /// the socket: tokio's read remembers that, and the next one asks the system nothing.
+    /// A read that does not fill the buffer has emptied the socket, as a rule: runtimes remember
+    /// that, and the next one asks the system nothing.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) {
         for _ in 0..READS_MAX {
             let Some(socket) = &mut self.socket else { return };
@@ -60,7 +58,7 @@ impl<C: SecureChannel> Task<C> {
                 return;
             }
             let Some(buffer) = self.connection.recv_buf() else { return };
-            match pin!(socket.read_buf(buffer)).poll(cx) {
+            match socket.poll_read(cx, buffer) {
                 Poll::Ready(Ok(0)) => {
                     self.readable = false;
                     self.ended = true;

@@ -1,10 +1,10 @@
 //! Sending to one peer again and again, and streams that are kept.
 
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use event_listener::listener;
 use headwater_core::error::{SendError, UndeliveredReason};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::pool::PushError;
@@ -115,7 +115,7 @@ struct Baton(Option<Arc<Link>>);
 impl Drop for Baton {
     fn drop(&mut self) {
         if let Some(link) = &self.0 {
-            link.room.notify_one();
+            link.room.notify(1);
         }
     }
 }
@@ -139,8 +139,7 @@ pub(crate) async fn push_wait(
         if baton.0.as_ref().is_some_and(|old| Arc::ptr_eq(old, &link)) {
             baton.0 = None;
         }
-        let mut room = pin!(link.room.notified());
-        room.as_mut().enable();
+        listener!(link.room => room);
         // Room may have come before this waiter was listed; from here on none is missed.
         match link.push(protocol, &mut payload) {
             Ok(()) => return Ok(()),
@@ -200,6 +199,10 @@ impl Borrowed {
     /// `Full`, `TooLarge`, or `Closed` when the stream is lost; nothing was queued and the
     /// payload comes back.
     pub fn send(&mut self, payload: Bytes) -> Result<(), SendError<Bytes>> {
+        self.push(payload)
+    }
+
+    fn push(&self, payload: Bytes) -> Result<(), SendError<Bytes>> {
         self.hold.push(&self.protocol, payload).map_err(|error| match error {
             PushError::Full(payload) => SendError::Full { payload },
             PushError::TooLarge { payload, limit } => SendError::TooLarge { payload, limit },
@@ -216,12 +219,17 @@ impl Borrowed {
     /// As [`send`](Self::send), without `Full`.
     pub async fn send_wait(&mut self, mut payload: Bytes) -> Result<(), SendError<Bytes>> {
         loop {
-            match self.send(payload) {
+            match self.push(payload) {
                 Err(SendError::Full { payload: back }) => payload = back,
                 result => return result,
             }
-            // One holder, so one permit is enough: taken after the look, none is missed.
-            self.hold.lane.room.notified().await;
+            listener!(self.hold.lane.room => room);
+            // Room may have come before this one listened; from here on none is missed.
+            match self.push(payload) {
+                Err(SendError::Full { payload: back }) => payload = back,
+                result => return result,
+            }
+            room.await;
         }
     }
 }

@@ -11,10 +11,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use event_listener::Event;
 use headwater_core::connection::{ToConnection, ToNode};
 use headwater_core::id::{ConnectionId, ProtocolId};
 use headwater_core::pool::{Load, Outbox, PushError, WasEmpty};
-use tokio::sync::Notify;
 
 use crate::inbox::Inbox;
 use crate::lanes::Desk;
@@ -30,6 +30,8 @@ pub(crate) const INBOX: u32 = 1 << 2;
 pub(crate) const LANES: u32 = 1 << 3;
 /// The connection has ended, and is not to wait for anybody any longer.
 pub(crate) const HURRY: u32 = 1 << 4;
+/// The node has broken: the task is to end as it stands.
+pub(crate) const LEAVE: u32 = 1 << 5;
 
 /// One connection, as seen by every other task.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ pub(crate) struct Link {
     /// What the application wants of borrowed streams.
     pub(crate) desk: Mutex<Desk>,
     /// Wakes one who waits for room in the outbox; whoever it wakes passes it on.
-    pub(crate) room: Notify,
+    pub(crate) room: Event,
     outbox: Mutex<Outbox>,
     is_shut: AtomicBool,
     queued_bytes: AtomicUsize,
@@ -61,7 +63,7 @@ impl Link {
             wake: Wake::default(),
             inbox: Mutex::default(),
             desk: Mutex::default(),
-            room: Notify::new(),
+            room: Event::new(),
             outbox: Mutex::new(outbox),
             is_shut: AtomicBool::new(false),
             queued_bytes: AtomicUsize::new(0),
@@ -130,7 +132,7 @@ impl Link {
     /// for room.
     pub(crate) fn swap_outbox(&self, take: impl FnOnce(&mut Outbox)) {
         take(&mut lock(&self.outbox));
-        self.room.notify_one();
+        self.room.notify(1);
     }
 
     /// Closes the outbox: later messages have to find another connection.
@@ -141,7 +143,7 @@ impl Link {
             outbox.close();
             take(&mut outbox);
         }
-        self.room.notify_waiters();
+        self.room.notify(usize::MAX);
     }
 
     /// Whether the outbox takes no more messages.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_channel::oneshot;
 use headwater_core::address::Address;
 use headwater_core::contract::RequiredId;
 use headwater_core::error::{BorrowError, SendError};
@@ -11,15 +12,13 @@ use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
 use headwater_core::protocol::ProtocolSet;
 use headwater_core::supervisor::RequiredState;
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::call::{Call, Change};
 use crate::error::{Error, ListenError};
 use crate::lanes::request;
 use crate::routes::NoWay;
 use crate::sender::{Borrowed, Sender, push_wait};
-use crate::shared::Shared;
+use crate::shared::{Shared, UNHELD};
 
 /// A running node. Clones are handles to the same one; methods may be called from any task.
 ///
@@ -43,17 +42,22 @@ use crate::shared::Shared;
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(crate) shared: Arc<Shared>,
-    calls: mpsc::Sender<Call>,
-    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+    _held: Arc<Held>,
+}
+
+/// There is a handle to the node.
+#[derive(Debug)]
+struct Held(Arc<Shared>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.wake.set(UNHELD);
+    }
 }
 
 impl Node {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        calls: mpsc::Sender<Call>,
-        task: JoinHandle<()>,
-    ) -> Self {
-        Self { shared, calls, task: Arc::new(Mutex::new(Some(task))) }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { _held: Arc::new(Held(Arc::clone(&shared))), shared }
     }
 
     /// This node's id.
@@ -73,7 +77,7 @@ impl Node {
     pub async fn listen(&self, address: SocketAddr) -> Result<SocketAddr, ListenError> {
         let (answer, result) = oneshot::channel();
         let call = Call::Listen { address, answer };
-        self.calls.send(call).await.map_err(|_| ListenError::Stopped)?;
+        self.shared.call(call).await.map_err(|_| ListenError::Stopped)?;
         result.await.unwrap_or(Err(ListenError::Stopped))
     }
 
@@ -89,7 +93,7 @@ impl Node {
     pub async fn dial(&self, address: Address) -> Result<PeerId, Error> {
         let (answer, result) = oneshot::channel();
         let call = Call::Dial { address, answer };
-        self.calls.send(call).await.map_err(|_| Error::Stopped)?;
+        self.shared.call(call).await.map_err(|_| Error::Stopped)?;
         result.await.unwrap_or(Err(Error::Stopped))
     }
 
@@ -103,7 +107,7 @@ impl Node {
     pub async fn connect(&self, peer: PeerId) -> Result<PeerId, Error> {
         let (answer, result) = oneshot::channel();
         let call = Call::Connect { peer, answer };
-        self.calls.send(call).await.map_err(|_| Error::Stopped)?;
+        self.shared.call(call).await.map_err(|_| Error::Stopped)?;
         result.await.unwrap_or(Err(Error::Stopped))
     }
 
@@ -120,7 +124,7 @@ impl Node {
     pub async fn require(&self, addresses: Vec<Address>) -> Result<RequiredId, Error> {
         let (answer, result) = oneshot::channel();
         let call = Call::Require { addresses, answer };
-        self.calls.send(call).await.map_err(|_| Error::Stopped)?;
+        self.shared.call(call).await.map_err(|_| Error::Stopped)?;
         result.await.map_err(|_| Error::Stopped)?.map_err(Error::Call)
     }
 
@@ -151,7 +155,7 @@ impl Node {
     pub async fn required_state(&self, required: RequiredId) -> Option<RequiredState> {
         let (answer, result) = oneshot::channel();
         let call = Call::RequiredState { required, answer };
-        self.calls.send(call).await.ok()?;
+        self.shared.call(call).await.ok()?;
         result.await.ok()?
     }
 
@@ -205,7 +209,7 @@ impl Node {
     async fn change(&self, change: Change) -> Result<(), Error> {
         let (answer, result) = oneshot::channel();
         let call = Call::Change { change, answer };
-        self.calls.send(call).await.map_err(|_| Error::Stopped)?;
+        self.shared.call(call).await.map_err(|_| Error::Stopped)?;
         result.await.map_err(|_| Error::Stopped)?.map_err(Error::Call)
     }
 
@@ -304,12 +308,7 @@ impl Node {
     /// the future is dropped the node stops all the same.
     pub async fn stop(&self) {
         // An error means that the task has ended.
-        let _ = self.calls.send(Call::Stop).await;
-        let mut task = self.task.lock().await;
-        if let Some(running) = task.as_mut() {
-            // A node whose task failed has ended as well.
-            let _ = running.await;
-            *task = None;
-        }
+        let _ = self.shared.call(Call::Stop).await;
+        self.shared.ended().await;
     }
 }

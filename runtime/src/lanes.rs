@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
+use event_listener::Event;
+use futures_channel::oneshot;
 use headwater_core::connection::LaneId;
 use headwater_core::error::{BorrowError, UndeliveredReason};
 use headwater_core::id::ProtocolId;
 use headwater_core::pool::{Outbox, PushError, WasEmpty};
-use tokio::sync::{Notify, oneshot};
 
 use crate::link::{LANES, Link};
 use crate::wake::lock;
@@ -54,26 +55,26 @@ pub(crate) struct Lane {
     id: LaneId,
     outbox: Mutex<Outbox>,
     /// Wakes the holder when its outbox was taken, or the stream is lost.
-    pub(crate) room: Notify,
+    pub(crate) room: Event,
     lost: OnceLock<UndeliveredReason>,
 }
 
 impl Lane {
     pub(crate) fn new(id: LaneId, outbox: Outbox) -> Self {
-        Self { id, outbox: Mutex::new(outbox), room: Notify::new(), lost: OnceLock::new() }
+        Self { id, outbox: Mutex::new(outbox), room: Event::new(), lost: OnceLock::new() }
     }
 
     /// Lends the outbox to the connection that takes what is in it.
     pub(crate) fn swap_outbox(&self, take: impl FnOnce(&mut Outbox)) {
         take(&mut lock(&self.outbox));
-        self.room.notify_one();
+        self.room.notify(1);
     }
 
     /// The stream is gone.
     pub(crate) fn lose(&self, reason: UndeliveredReason) {
         let _ = self.lost.set(reason);
         lock(&self.outbox).close();
-        self.room.notify_one();
+        self.room.notify(1);
     }
 
     pub(crate) fn lost(&self) -> Option<UndeliveredReason> {
@@ -126,7 +127,7 @@ pub(crate) fn request(
     }
     if desk.requests.len() >= REQUESTS_MAX {
         // Most of them may have been given up.
-        desk.requests.retain(|waiting| !waiting.is_closed());
+        desk.requests.retain(|waiting| !waiting.is_canceled());
         if desk.requests.len() >= REQUESTS_MAX {
             return Err(BorrowError::Exhausted);
         }

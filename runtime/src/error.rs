@@ -23,7 +23,7 @@ pub enum StartError {
     Tls(Box<headwater_tls::SetupError>),
     /// The system gave no randomness for the seed.
     Randomness(getrandom::Error),
-    /// There is no tokio runtime around this call.
+    /// There is no runtime around this call.
     NoRuntime,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for StartError {
             #[cfg(feature = "tls")]
             Self::Tls(error) => write!(f, "{error}"),
             Self::Randomness(error) => write!(f, "no randomness for the seed: {error}"),
-            Self::NoRuntime => f.write_str("a node has to be started within a tokio runtime"),
+            Self::NoRuntime => f.write_str("a node has to be started within a runtime"),
         }
     }
 }

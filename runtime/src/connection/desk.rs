@@ -9,9 +9,10 @@ use headwater_core::time::Instant;
 
 use super::Task;
 use crate::lanes::{Hold, Lane, Request};
+use crate::runtime::Runtime;
 use crate::wake::lock;
 
-impl<C: SecureChannel> Task<C> {
+impl<C: SecureChannel, R: Runtime> Task<C, R> {
     /// Takes from the desk what the application has left there.
     pub(super) fn serve_desk(&mut self, now: Instant) {
         let mut marked = std::mem::take(&mut self.marked);
@@ -67,7 +68,7 @@ impl<C: SecureChannel> Task<C> {
     fn next_request(&self) -> Option<Request> {
         let mut desk = lock(&self.link.desk);
         while let Some(request) = desk.requests.pop_front() {
-            if !request.is_closed() {
+            if !request.is_canceled() {
                 return Some(request);
             }
         }
@@ -76,7 +77,7 @@ impl<C: SecureChannel> Task<C> {
 
     /// Tells holders of streams what the machine says of them, and lends what came free.
     pub(super) fn lane_news(&mut self) {
-        let now = self.clock.now();
+        let now = self.runtime.now();
         while let Some((id, news)) = self.connection.poll_lane() {
             match news {
                 LaneNews::Wants => self.feed_lane(now, id),

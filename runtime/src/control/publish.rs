@@ -8,9 +8,11 @@ use super::Control;
 use super::spawn::{Ended, Kind};
 use crate::dial;
 use crate::routes::Route;
+use crate::runtime::Runtime;
 
-impl<F> Control<F>
+impl<F, R> Control<F, R>
 where
+    R: Runtime,
     F: ChannelFactory + Send + 'static,
     F::Channel: Send + 'static,
 {
@@ -40,7 +42,7 @@ where
             any = true;
         }
         // At the end nothing is held back, or the end would wait for the application.
-        while self.shared.news.has_room() || (self.stopping && self.tasks.is_empty()) {
+        while self.shared.news.has_room() || (self.stopping && self.kinds.is_empty()) {
             let Some(notification) = self.core.poll_notification() else { break };
             self.shared.news.put(notification);
             any = true;
@@ -56,23 +58,29 @@ where
                 Command::Listen { listener, address } => self.listen(listener, address),
                 Command::StopListening { listener } => {
                     if let Some((task, _)) = self.listeners.remove(&listener) {
-                        task.abort();
+                        task.cancel();
                     }
                 }
                 Command::Resolve { query, name, port, family } => {
-                    let resolve = async move {
-                        Ended::Resolve(query, dial::resolve(&name, port, family).await)
-                    };
-                    self.spawn(Kind::Resolve(query), resolve);
+                    let resolve =
+                        dial::resolve(self.runtime.clone(), name.as_ref().to_owned(), port, family);
+                    self.spawn_work(
+                        |task| Kind::Resolve(query, task),
+                        resolve,
+                        move |found| Ended::Resolve(query, found),
+                    );
                 }
                 Command::Dial { connection, remote } => {
-                    let dial = async move { Ended::Dial(connection, dial::connect(remote).await) };
-                    let task = self.spawn(Kind::Dial(connection), dial);
+                    let task = self.spawn_work(
+                        |task| Kind::Dial(connection, task),
+                        dial::connect(self.runtime.clone(), remote),
+                        move |made| Ended::Dial(connection, made),
+                    );
                     self.dials.insert(connection, task);
                 }
                 Command::CancelDial { connection } => {
                     if let Some(task) = self.dials.remove(&connection) {
-                        task.abort();
+                        task.cancel();
                     }
                 }
                 Command::PauseAccept => self.pause(true),

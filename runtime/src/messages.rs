@@ -10,6 +10,9 @@ use crate::inbox::give_back;
 use crate::link::Link;
 use crate::shared::Shared;
 
+/// Batches that are taken without a pause, after which other tasks of the thread have their turn.
+const BATCHES_MAX: u32 = 64;
+
 /// The messages that a node receives, of all peers and protocols; connections take turns.
 ///
 /// It has one owner. While it does not read, peers are held up: each connection keeps
@@ -23,11 +26,13 @@ use crate::shared::Shared;
 pub struct Messages {
     shared: Arc<Shared>,
     current: Option<(Arc<Link>, Batch)>,
+    /// Batches that came without a wait.
+    taken: u32,
 }
 
 impl Messages {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, current: None }
+        Self { shared, current: None, taken: 0 }
     }
 
     /// The next message; `None` when the node has stopped and everything was read.
@@ -104,19 +109,24 @@ impl Messages {
     /// Makes the next batch the current one; `false` at the end.
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // Taking batch after batch without ever waiting would starve the other tasks of a thread.
-        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+        if self.taken >= BATCHES_MAX {
+            self.taken = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             self.shared.arrivals.wake.take();
             // Asked before the look into the list: nothing is added after the end.
             let has_ended = self.shared.arrivals.has_ended();
             if self.next_batch() {
-                coop.made_progress();
+                self.taken += 1;
                 return Poll::Ready(true);
             }
             if has_ended {
                 return Poll::Ready(false);
             }
             if self.shared.arrivals.wake.sleep(cx.waker()) {
+                self.taken = 0;
                 return Poll::Pending;
             }
         }

@@ -5,17 +5,20 @@ use std::net::SocketAddr;
 
 use headwater_core::address::Family;
 use headwater_core::contract::IoCause;
-use tokio::net::TcpStream;
 
 use crate::cause;
+use crate::runtime::{Runtime, Socket};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 
 /// Makes a link; gives the socket and its own address.
-pub(crate) async fn connect(remote: SocketAddr) -> Result<(TcpStream, SocketAddr), IoCause> {
+pub(crate) async fn connect<R: Runtime>(
+    runtime: R,
+    remote: SocketAddr,
+) -> Result<(R::Socket, SocketAddr), IoCause> {
     let made = async {
-        let socket = TcpStream::connect(remote).await?;
+        let socket = runtime.connect(remote).await?;
         let local = socket.local_addr()?;
         if is_own_echo(local, remote) {
             return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
@@ -32,40 +35,36 @@ fn is_own_echo(local: SocketAddr, remote: SocketAddr) -> bool {
 }
 
 /// The addresses of a name, in the system's order.
-pub(crate) async fn resolve(
-    name: &str,
+pub(crate) async fn resolve<R: Runtime>(
+    runtime: R,
+    name: String,
     port: u16,
     family: Family,
 ) -> Result<Vec<SocketAddr>, IoCause> {
-    let found = tokio::net::lookup_host((name, port)).await;
-    let found = found.map_err(|error| cause::of_lookup(&error))?;
-    let wanted = found.filter(|address| match family {
+    let found = runtime.resolve(name, port).await;
+    let mut addresses = found.map_err(|error| cause::of_lookup(&error))?;
+    addresses.retain(|address| match family {
         Family::Any => true,
         Family::V4 => address.is_ipv4(),
         Family::V6 => address.is_ipv6(),
     });
-    let addresses: Vec<SocketAddr> = wanted.take(ADDRESSES_MAX).collect();
+    addresses.truncate(ADDRESSES_MAX);
     if addresses.is_empty() { Err(IoCause::NotFound) } else { Ok(addresses) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Fake;
 
     #[tokio::test]
     async fn names_resolve_to_the_family_asked_for() {
-        let any = resolve("localhost", 5, Family::Any).await.unwrap();
-        assert!(any.iter().all(|address| address.port() == 5 && address.ip().is_loopback()));
-        let four = resolve("127.0.0.1", 5, Family::V4).await.unwrap();
-        assert_eq!(four, ["127.0.0.1:5".parse().unwrap()]);
-        assert_eq!(resolve("127.0.0.1", 5, Family::V6).await, Err(IoCause::NotFound));
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_is_refused() {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let remote = socket.local_addr().unwrap();
-        drop(socket);
-        assert_eq!(connect(remote).await.unwrap_err(), IoCause::Refused);
+        let resolve = |family| resolve(Fake::default(), "name".to_owned(), 5, family);
+        let texts = |found: Result<Vec<SocketAddr>, IoCause>| {
+            found.unwrap().iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(resolve(Family::Any).await), ["[::1]:5", "127.0.0.1:5", "127.0.0.2:5"]);
+        assert_eq!(texts(resolve(Family::V4).await), ["127.0.0.1:5", "127.0.0.2:5"]);
+        assert_eq!(texts(resolve(Family::V6).await), ["[::1]:5"]);
     }
 }

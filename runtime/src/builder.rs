@@ -11,18 +11,17 @@ use headwater_core::seed::Seed;
 use headwater_identity::NodeKey;
 #[cfg(feature = "tls")]
 use headwater_tls::Tls;
-use tokio::sync::mpsc;
 
-use crate::call::CALLS_MAX;
-use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::StartError;
 use crate::messages::Messages;
 use crate::node::Node;
 use crate::notifications::Notifications;
+use crate::runtime::Runtime;
 use crate::shared::Shared;
 
-/// What a node is made of: its secure channels, its configuration, its seed.
+/// What a node is made of: its secure channels, its configuration, its seed, and the runtime `R`
+/// that it runs on.
 ///
 /// ```
 /// use headwater_tokio::{Builder, Config, NodeKey, Started};
@@ -38,10 +37,11 @@ use crate::shared::Shared;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Builder<F> {
+pub struct Builder<F, R> {
     factory: F,
     config: Config,
     seed: Option<Seed>,
+    runtime: Option<R>,
 }
 
 /// A node that runs, and what comes out of it.
@@ -56,7 +56,7 @@ pub struct Started {
 }
 
 #[cfg(feature = "tls")]
-impl Builder<Tls> {
+impl<R: Runtime> Builder<Tls, R> {
     /// A node that proves who it is, with this key, and lets in every peer that proves the same of
     /// itself: TLS 1.3, and peer ids that follow from keys. For rules about who is let in make
     /// the [`Tls`] yourself, and take [`with_channels`](Self::with_channels).
@@ -69,7 +69,7 @@ impl Builder<Tls> {
     }
 }
 
-impl Builder<Insecure> {
+impl<R: Runtime> Builder<Insecure, R> {
     /// A node without any security, for networks that have chosen to do without: bytes travel in
     /// the clear, and whoever claims a peer id is believed.
     ///
@@ -83,14 +83,15 @@ impl Builder<Insecure> {
     }
 }
 
-impl<F> Builder<F>
+impl<F, R> Builder<F, R>
 where
+    R: Runtime,
     F: ChannelFactory + Send + 'static,
     F::Channel: Send + 'static,
 {
     /// A node whose links are secured by what `factory` makes, with the default configuration.
     pub fn with_channels(factory: F) -> Self {
-        Self { factory, config: Config::default(), seed: None }
+        Self { factory, config: Config::default(), seed: None, runtime: None }
     }
 
     /// Takes another configuration.
@@ -108,14 +109,21 @@ where
         self
     }
 
-    /// Starts the node on the tokio runtime around this call, which has to have its I/O and time
-    /// drivers enabled. Nothing is listened on or dialled yet.
+    /// Takes this runtime, whose clock is the node's; otherwise it is the one around
+    /// [`start`](Self::start).
+    #[must_use]
+    pub fn runtime(mut self, runtime: R) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Starts the node. Nothing is listened on or dialled yet.
     ///
     /// # Errors
     ///
     /// [`StartError`]; nothing was left running.
     pub fn start(self) -> Result<Started, StartError> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let runtime = self.runtime.or_else(R::current).ok_or(StartError::NoRuntime)?;
         let seed = match self.seed {
             Some(seed) => seed,
             None => {
@@ -124,15 +132,14 @@ where
                 Seed::new(bytes)
             }
         };
-        let clock = Clock::start();
         let local = self.factory.local();
-        let core = Core::new(self.config, seed, local, clock.now())?;
+        let core = Core::new(self.config, seed, local, runtime.now())?;
         let shared = Arc::new(Shared::new(local));
-        let (calls, inbox) = mpsc::channel(CALLS_MAX);
-        let control = Control::new(core, self.factory, clock, Arc::clone(&shared), inbox);
-        let task = runtime.spawn(control.run());
+        let node = Node::new(Arc::clone(&shared));
+        let control = Control::new(core, self.factory, runtime.clone(), Arc::clone(&shared));
+        runtime.spawn(control.run());
         Ok(Started {
-            node: Node::new(Arc::clone(&shared), calls, task),
+            node,
             messages: Messages::new(Arc::clone(&shared)),
             notifications: Notifications::new(shared),
         })

@@ -8,7 +8,7 @@ mod bytes;
 mod desk;
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -18,14 +18,12 @@ use headwater_core::error::UndeliveredReason;
 use headwater_core::message::Batch;
 use headwater_core::secure::SecureChannel;
 use headwater_core::time::Instant;
-use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
-use crate::clock::{Clock, Timer};
+use crate::alarm::Alarm;
 use crate::inbox::give_back;
 use crate::lanes::Lane;
-use crate::link::{HURRY, INBOX, LANES, Link, ORDER, OUTBOX};
+use crate::link::{HURRY, INBOX, LANES, LEAVE, Link, ORDER, OUTBOX};
+use crate::runtime::{Runtime, Socket};
 use crate::shared::Shared;
 use crate::wake::lock;
 
@@ -37,15 +35,14 @@ const ROUNDS_MAX: usize = 32;
 const LOOK_AGAIN_BYTES: usize = 8 * 1024;
 
 /// Everything that one connection's task owns.
-#[derive(Debug)]
-pub(crate) struct Task<C> {
+pub(crate) struct Task<C, R: Runtime> {
     connection: Connection<C>,
     /// Gone once the machine is done with it.
-    socket: Option<TcpStream>,
+    socket: Option<R::Socket>,
     link: Arc<Link>,
     shared: Arc<Shared>,
-    clock: Clock,
-    timer: Timer,
+    runtime: R,
+    alarm: Alarm<R>,
     /// Not known to be empty. Both bits hold for one poll of the task: the socket wakes it.
     readable: bool,
     /// Not known to be full.
@@ -64,11 +61,13 @@ pub(crate) struct Task<C> {
     shut: bool,
     /// Its last report is with Node.
     has_reported_end: bool,
+    /// There is nobody any more to whom it matters.
+    leaves: bool,
 }
 
 /// However the task ends, nobody is left waiting for it: a task that broke is told by its node,
 /// and what it had accepted is lost with it.
-impl<C> Drop for Task<C> {
+impl<C, R: Runtime> Drop for Task<C, R> {
     fn drop(&mut self) {
         if !self.shut {
             self.link.shut(|_| {});
@@ -84,24 +83,24 @@ impl<C> Drop for Task<C> {
     }
 }
 
-impl<C: SecureChannel> Task<C> {
+impl<C: SecureChannel, R: Runtime> Task<C, R> {
     pub(crate) fn new(
         connection: Connection<C>,
-        socket: TcpStream,
+        socket: R::Socket,
         link: Arc<Link>,
         shared: Arc<Shared>,
-        clock: Clock,
+        runtime: R,
     ) -> Self {
-        // Without it small messages wait for acknowledgements; a socket that refuses still works.
-        let _ = socket.set_nodelay(true);
+        // Without it small messages wait for acknowledgements.
+        socket.set_nodelay();
         shared.arrivals.add_live();
         Self {
             connection,
             socket: Some(socket),
             link,
             shared,
-            clock,
-            timer: Timer::new(clock),
+            alarm: Alarm::new(runtime.clone()),
+            runtime,
             readable: true,
             writable: true,
             ended: false,
@@ -112,6 +111,7 @@ impl<C: SecureChannel> Task<C> {
             written: 0,
             shut: false,
             has_reported_end: false,
+            leaves: false,
         }
     }
 
@@ -143,7 +143,7 @@ impl<C: SecureChannel> Task<C> {
 
     /// Does once everything that can be done without waiting.
     fn round(&mut self, cx: &mut Context<'_>) {
-        let now = self.clock.now();
+        let now = self.runtime.now();
         self.take_signals(now);
         self.write(cx, now);
         self.read(cx, now);
@@ -152,8 +152,8 @@ impl<C: SecureChannel> Task<C> {
         self.report(now);
         self.link.publish_load(self.connection.load());
         let deadline = self.connection.next_timeout().map(|deadline| deadline.at);
-        if self.timer.poll(cx, deadline).is_ready() {
-            self.connection.handle_timeout(self.clock.now());
+        if self.alarm.poll(cx, deadline).is_ready() {
+            self.connection.handle_timeout(self.runtime.now());
             self.link.wake.set(ORDER);
         }
     }
@@ -173,6 +173,7 @@ impl<C: SecureChannel> Task<C> {
         if signals & HURRY != 0 {
             self.connection.hurry(now);
         }
+        self.leaves |= signals & LEAVE != 0;
         self.feed(now);
     }
 
@@ -279,17 +280,14 @@ impl<C: SecureChannel> Task<C> {
         let Some(command) = self.connection.poll_link_command() else { return false };
         match command {
             LinkCommand::Finish => {
-                if let Some(socket) = &mut self.socket {
-                    // On a TCP socket this is one call that does not wait.
-                    let mut shutdown = std::pin::pin!(socket.shutdown());
-                    let mut cx = Context::from_waker(std::task::Waker::noop());
-                    let _ = shutdown.as_mut().poll(&mut cx);
+                if let Some(socket) = &self.socket {
+                    socket.finish();
                 }
             }
             LinkCommand::Close => self.close(),
             LinkCommand::Abort => {
                 if let Some(socket) = &self.socket {
-                    let _ = SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+                    socket.reset_on_drop();
                 }
                 self.close();
             }
@@ -304,6 +302,6 @@ impl<C: SecureChannel> Task<C> {
     }
 
     fn is_done(&self) -> bool {
-        self.socket.is_none() && self.shut && self.connection.is_done()
+        self.leaves || (self.socket.is_none() && self.shut && self.connection.is_done())
     }
 }

@@ -18,20 +18,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_channel::oneshot;
 use headwater_core::contract::{DialId, ListenerId};
 use headwater_core::error::ApplicationError;
 use headwater_core::id::{ConnectionId, PeerId};
 use headwater_core::node::Node as Core;
 use headwater_core::secure::ChannelFactory;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, Id, JoinSet};
 
-use crate::call::{CALLS_MAX, Call};
-use crate::clock::{Clock, Timer};
+use crate::alarm::Alarm;
+use crate::call::CALLS_MAX;
 use crate::error::{Error, ListenError};
 use crate::link::{HURRY, Link};
-use crate::listen::{ACCEPTED_MAX, Accepted, Gate};
-use crate::shared::Shared;
+use crate::listen::{Accepted, Accepts, Gate};
+use crate::runtime::Runtime;
+use crate::shared::{Life, Shared, UNHELD};
+use crate::tasks::{Cancel, Results, TaskId};
 use spawn::{Ended, Kind};
 
 type ListenAnswer = oneshot::Sender<Result<SocketAddr, ListenError>>;
@@ -42,28 +43,27 @@ type Changed = Result<(), ApplicationError>;
 const ROUNDS_MAX: usize = 32;
 
 /// Everything that the node's task owns.
-pub(crate) struct Control<F> {
+pub(crate) struct Control<F, R: Runtime> {
     core: Core,
     factory: F,
-    clock: Clock,
-    timer: Timer,
+    runtime: R,
+    alarm: Alarm<R>,
     shared: Arc<Shared>,
-    calls: mpsc::Receiver<Call>,
-    /// Not every handle is gone.
-    calls_open: bool,
     /// Answers that are given once connections have their orders.
     changed: Vec<(oneshot::Sender<Changed>, Changed)>,
-    accepted: mpsc::Receiver<Accepted>,
-    accepts: mpsc::Sender<Accepted>,
-    tasks: JoinSet<Ended>,
-    /// What each task is for, in case it does not come to its end.
-    kinds: BTreeMap<Id, (Kind, AbortHandle)>,
+    accepts: Arc<Accepts<R::Socket>>,
+    results: Arc<Results<Ended<R::Socket>>>,
+    next_task: TaskId,
+    /// Every task of the node that has not ended.
+    kinds: BTreeMap<TaskId, Kind>,
+    /// Kept for its memory.
+    ended: Vec<(TaskId, Option<Ended<R::Socket>>)>,
     links: BTreeMap<ConnectionId, Arc<Link>>,
     /// Connections that have ended and whose tasks wait for the peer's end or for the
     /// application, the oldest first; at most `ending_max`.
     ending: VecDeque<Arc<Link>>,
-    listeners: BTreeMap<ListenerId, (AbortHandle, Arc<Gate>)>,
-    dials: BTreeMap<ConnectionId, AbortHandle>,
+    listeners: BTreeMap<ListenerId, (Arc<Cancel>, Arc<Gate>)>,
+    dials: BTreeMap<ConnectionId, Arc<Cancel>>,
     listen_answers: BTreeMap<ListenerId, ListenAnswer>,
     dial_answers: BTreeMap<DialId, DialAnswer>,
     reporting: Vec<ConnectionId>,
@@ -71,34 +71,28 @@ pub(crate) struct Control<F> {
     rerouted: Vec<(Arc<Link>, u32)>,
     paused: bool,
     stopping: bool,
+    /// The last of the fields: they are dropped in this order.
+    _life: Life,
 }
 
-impl<F> Control<F>
+impl<F, R> Control<F, R>
 where
+    R: Runtime,
     F: ChannelFactory + Send + 'static,
     F::Channel: Send + 'static,
 {
-    pub(crate) fn new(
-        core: Core,
-        factory: F,
-        clock: Clock,
-        shared: Arc<Shared>,
-        calls: mpsc::Receiver<Call>,
-    ) -> Self {
-        let (accepts, accepted) = mpsc::channel(ACCEPTED_MAX);
+    pub(crate) fn new(core: Core, factory: F, runtime: R, shared: Arc<Shared>) -> Self {
         Self {
             core,
             factory,
-            clock,
-            timer: Timer::new(clock),
-            shared,
-            calls,
-            calls_open: true,
+            alarm: Alarm::new(runtime.clone()),
+            runtime,
             changed: Vec::new(),
-            accepted,
-            accepts,
-            tasks: JoinSet::new(),
+            accepts: Arc::new(Accepts::new(Arc::clone(&shared))),
+            results: Arc::new(Results::new(Arc::clone(&shared))),
+            next_task: 0,
             kinds: BTreeMap::new(),
+            ended: Vec::new(),
             links: BTreeMap::new(),
             ending: VecDeque::new(),
             listeners: BTreeMap::new(),
@@ -109,6 +103,8 @@ where
             rerouted: Vec::new(),
             paused: false,
             stopping: false,
+            _life: Life(Arc::clone(&shared)),
+            shared,
         }
     }
 
@@ -119,14 +115,18 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS_MAX {
-            self.shared.wake.take();
+            let signals = self.shared.wake.take();
             let mut moved = self.take_reports();
-            moved |= self.take_calls(cx);
-            moved |= self.take_accepted(cx);
-            moved |= self.take_ended(cx);
+            moved |= self.take_calls();
+            if signals & UNHELD != 0 {
+                self.stop();
+                moved = true;
+            }
+            moved |= self.take_accepted();
+            moved |= self.take_ended();
             let deadline = self.core.next_timeout().map(|deadline| deadline.at);
-            if self.timer.poll(cx, deadline).is_ready() {
-                self.core.handle_timeout(self.clock.now());
+            if self.alarm.poll(cx, deadline).is_ready() {
+                self.core.handle_timeout(self.runtime.now());
                 moved = true;
             }
             moved |= self.drain();
@@ -156,7 +156,7 @@ where
                 // It came too late for the connection.
                 order.send_back(&mut report);
             }
-            self.core.handle_report(self.clock.now(), id, report);
+            self.core.handle_report(self.runtime.now(), id, report);
             if is_final {
                 self.links.remove(&id).into_iter().for_each(|link| self.see_off(link));
             }
@@ -176,20 +176,11 @@ where
         }
     }
 
-    fn take_calls(&mut self, cx: &mut Context<'_>) -> bool {
+    fn take_calls(&mut self) -> bool {
         let mut any = false;
         for _ in 0..CALLS_MAX {
-            if !self.calls_open {
-                break;
-            }
-            match self.calls.poll_recv(cx) {
-                Poll::Pending => break,
-                Poll::Ready(None) => {
-                    self.calls_open = false;
-                    self.stop();
-                }
-                Poll::Ready(Some(call)) => self.on_call(call),
-            }
+            let Some(call) = self.shared.calls.take() else { break };
+            self.on_call(call);
             any = true;
         }
         any
@@ -198,23 +189,23 @@ where
     fn stop(&mut self) {
         self.stopping = true;
         self.shared.arrivals.open();
-        self.core.stop(self.clock.now());
-        for (kind, task) in self.kinds.values() {
+        self.core.stop(self.runtime.now());
+        for kind in self.kinds.values() {
             // The system's resolver may take its time, and nobody asks for the answer any more.
-            if matches!(kind, Kind::Resolve(_)) {
-                task.abort();
+            if matches!(kind, Kind::Resolve(..)) {
+                kind.cancel();
             }
         }
     }
 
-    fn take_accepted(&mut self, cx: &mut Context<'_>) -> bool {
+    fn take_accepted(&mut self) -> bool {
         let mut any = false;
         // What was accepted just before a pause waits as if it were in the backlog still.
         while !self.paused || self.stopping {
-            let Poll::Ready(Some(accepted)) = self.accepted.poll_recv(cx) else { break };
+            let Some(accepted) = self.accepts.take() else { break };
             let Accepted { listener, socket, remote } = accepted;
             // Whoever is turned away hears nothing but the end.
-            if let Ok(setup) = self.core.handle_accepted(self.clock.now(), listener, remote) {
+            if let Ok(setup) = self.core.handle_accepted(self.runtime.now(), listener, remote) {
                 self.spawn_connection(setup, socket);
             }
             any = true;
@@ -224,20 +215,15 @@ where
     }
 
     fn is_over(&self) -> bool {
-        self.core.is_stopped() && self.tasks.is_empty()
+        self.core.is_stopped() && self.kinds.is_empty()
     }
 }
 
-/// However the task ends, nobody is left waiting for it.
-impl<F> Drop for Control<F> {
+/// However the task ends, nobody is left waiting for it, and no other task of the node runs on.
+impl<F, R: Runtime> Drop for Control<F, R> {
     fn drop(&mut self) {
-        self.calls.close();
+        self.kinds.values().for_each(Kind::cancel);
+        self.accepts.close();
         self.shared.close();
-    }
-}
-
-impl<F> std::fmt::Debug for Control<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control").field("core", &self.core).finish_non_exhaustive()
     }
 }

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
+use futures_channel::oneshot;
 use headwater_core::address::Address;
 use headwater_core::contract::RequiredId;
 use headwater_core::error::ApplicationError;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
 use headwater_core::supervisor::RequiredState;
-use tokio::sync::oneshot;
 
 use crate::error::{Error, ListenError};
 

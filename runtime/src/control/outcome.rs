@@ -1,7 +1,5 @@
 //! What the tasks of the node have come to.
 
-use std::task::{Context, Poll};
-
 use headwater_core::connection::ToNode;
 use headwater_core::contract::{Event, IoCause};
 use headwater_core::id::ConnectionId;
@@ -9,35 +7,31 @@ use headwater_core::secure::ChannelFactory;
 
 use super::Control;
 use super::spawn::{Ended, Kind};
+use crate::runtime::Runtime;
 
-impl<F> Control<F>
+impl<F, R> Control<F, R>
 where
+    R: Runtime,
     F: ChannelFactory + Send + 'static,
     F::Channel: Send + 'static,
 {
-    pub(super) fn take_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut any = false;
-        while let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) {
-            any = true;
+    pub(super) fn take_ended(&mut self) -> bool {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.results.take(&mut ended);
+        let any = !ended.is_empty();
+        for (task, ended) in ended.drain(..) {
+            let kind = self.kinds.remove(&task);
             match ended {
-                Ok((id, ended)) => {
-                    self.kinds.remove(&id);
-                    self.on_ended(ended);
-                }
-                Err(error) => {
-                    let kind = self.kinds.remove(&error.id()).map(|(kind, _)| kind);
-                    // A listener that was closed, a dial that was given up: nothing is lost.
-                    if let (Some(kind), true) = (kind, error.is_panic()) {
-                        self.on_broken(kind);
-                    }
-                }
+                Some(ended) => self.on_ended(ended),
+                None => kind.into_iter().for_each(|kind| self.on_broken(&kind)),
             }
         }
+        self.ended = ended;
         any
     }
 
-    fn on_ended(&mut self, ended: Ended) {
-        let now = self.clock.now();
+    fn on_ended(&mut self, ended: Ended<R::Socket>) {
+        let now = self.runtime.now();
         match ended {
             Ended::Connection(id) => {
                 // Its last report may be on its way still.
@@ -62,6 +56,7 @@ where
                     }
                 }
             }
+            Ended::Cancelled => {}
             Ended::Resolve(query, found) => {
                 let event = match found {
                     Ok(addresses) => Event::Resolved { query, addresses },
@@ -74,7 +69,7 @@ where
 
     /// The task of a connection ended without a last report.
     fn on_vanished(&mut self, id: ConnectionId) {
-        let now = self.clock.now();
+        let now = self.runtime.now();
         let Some(link) = self.links.remove(&id) else { return };
         if let Some(order) = link.take_order() {
             let mut report = ToNode::default();
@@ -85,16 +80,18 @@ where
     }
 
     /// A task did not come to its end.
-    fn on_broken(&mut self, kind: Kind) {
-        match kind {
-            Kind::Connection(id) => {
+    fn on_broken(&mut self, kind: &Kind) {
+        match *kind {
+            Kind::Connection(id, _) => {
                 self.take_reports();
                 self.ending.retain(|link| link.id() != id);
                 self.on_vanished(id);
             }
-            Kind::Listener(listener) => self.on_ended(Ended::Listener(listener, IoCause::Other)),
-            Kind::Dial(connection) => self.on_ended(Ended::Dial(connection, Err(IoCause::Other))),
-            Kind::Resolve(query) => self.on_ended(Ended::Resolve(query, Err(IoCause::Other))),
+            Kind::Listener(listener, _) => self.on_ended(Ended::Listener(listener, IoCause::Other)),
+            Kind::Dial(connection, _) => {
+                self.on_ended(Ended::Dial(connection, Err(IoCause::Other)));
+            }
+            Kind::Resolve(query, _) => self.on_ended(Ended::Resolve(query, Err(IoCause::Other))),
         }
     }
 }

@@ -1,22 +1,24 @@
 //! The calls of the application, and what the machine answers to them.
 
+use futures_channel::oneshot;
 use headwater_core::contract::{DialId, Notification};
 use headwater_core::error::ApplicationError;
 use headwater_core::id::PeerId;
 use headwater_core::secure::ChannelFactory;
-use tokio::sync::oneshot;
 
 use super::Control;
 use crate::call::{Call, Change};
 use crate::error::{Error, ListenError};
+use crate::runtime::Runtime;
 
-impl<F> Control<F>
+impl<F, R> Control<F, R>
 where
+    R: Runtime,
     F: ChannelFactory + Send + 'static,
     F::Channel: Send + 'static,
 {
     pub(super) fn on_call(&mut self, call: Call) {
-        let now = self.clock.now();
+        let now = self.runtime.now();
         match call {
             Call::Listen { address, answer } => match self.core.listen(now, address) {
                 Ok(listener) => {

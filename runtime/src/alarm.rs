@@ -1,0 +1,72 @@
+//! One timer for a task that has one next deadline.
+
+use std::task::{Context, Poll};
+
+use headwater_core::time::Instant;
+
+use crate::runtime::{Runtime, Timer};
+
+/// One timer that follows a deadline.
+///
+/// A deadline that moves away, as a keep-alive does with each byte received, does not touch the
+/// timer: it fires where it stood and is set again then.
+pub(crate) struct Alarm<R: Runtime> {
+    runtime: R,
+    timer: R::Timer,
+    armed: Option<Instant>,
+}
+
+impl<R: Runtime> Alarm<R> {
+    pub(crate) fn new(runtime: R) -> Self {
+        let timer = runtime.timer();
+        Self { runtime, timer, armed: None }
+    }
+
+    /// Whether `deadline` has come; else the task is woken at that time.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        if self.runtime.now() >= deadline {
+            return Poll::Ready(());
+        }
+        loop {
+            if self.armed.is_none_or(|armed| deadline < armed) {
+                self.timer.set(deadline);
+                self.armed = Some(deadline);
+            }
+            if self.timer.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.armed = None;
+            if self.runtime.now() >= deadline {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    #[test]
+    fn a_deadline_that_moves_away_is_met_late_and_one_that_moves_near_at_once() {
+        let runtime = Fake::current().unwrap();
+        let mut alarm = Alarm::new(runtime.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        let at = |seconds| Instant::ZERO.after(Duration::from_secs(seconds));
+        assert!(alarm.poll(&mut cx, None).is_pending());
+        assert!(alarm.poll(&mut cx, Some(at(60))).is_pending());
+        assert!(alarm.poll(&mut cx, Some(at(20))).is_pending());
+        assert!(alarm.poll(&mut cx, Some(at(40))).is_pending());
+        assert_eq!(runtime.timers(), [at(60), at(20)], "not set for one that is later");
+        runtime.advance(Duration::from_secs(20));
+        assert!(alarm.poll(&mut cx, Some(at(40))).is_pending(), "fired where it stood");
+        assert_eq!(runtime.timers(), [at(60), at(20), at(40)]);
+        runtime.advance(Duration::from_secs(20));
+        assert!(alarm.poll(&mut cx, Some(at(40))).is_ready());
+    }
+}
