@@ -78,6 +78,48 @@ macro_rules! attacks {
     };
 }
 
+/// Makes a module of tests, one for each scenario in which two nodes have most to do with each
+/// other: for adapters that pass the whole [`suite!`] by themselves, or share what does.
+///
+/// `encounter!(name, first, second)`.
+#[macro_export]
+macro_rules! encounter {
+    ($name:ident, $first:expr, $second:expr) => {
+        mod $name {
+            use super::*;
+
+            $crate::suite! { @tests $first, $second;
+                dial {
+                    a_name_that_leads_to_a_peer
+                }
+                exchange {
+                    protocols_and_peers_are_told_in_order
+                    messages_of_all_sizes_cross_both_ways_at_once
+                    small_messages_arrive_once_each_while_the_reader_lags
+                }
+                healing {
+                    a_required_peer_is_found_when_it_listens_and_again_after_it_was_gone
+                }
+                loss {
+                    a_link_that_is_reset_is_told_and_made_anew
+                    what_is_lost_with_a_link_is_counted
+                }
+                pressure {
+                    a_reader_that_stops_fills_the_sender_and_loses_nothing
+                    a_stop_wakes_one_who_waits_for_room
+                }
+                stop {
+                    what_was_queued_arrives_and_both_sides_are_told
+                    a_stopped_node_says_so_and_leaves_nothing
+                }
+                streams {
+                    d28_a_borrowed_stream_keeps_the_order
+                }
+            }
+        }
+    };
+}
+
 /// Makes a module of tests, one for each scenario, in which nodes of two adapters meet.
 ///
 /// `suite!(name, first, second)`; the adapters are expressions, evaluated for each test.

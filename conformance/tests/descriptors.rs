@@ -3,6 +3,8 @@
 //!
 //! The limit is that of a whole process, so each test runs itself again in a process of its own.
 
+#[path = "adapters/on_async_io.rs"]
+mod on_async_io;
 #[path = "adapters/on_mio.rs"]
 mod on_mio;
 #[path = "adapters/on_tokio.rs"]
@@ -13,11 +15,13 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use headwater_async_std::Smol;
 use headwater_conformance::Security::Insecure;
 use headwater_conformance::{Adapter, LONG, Messages, Node};
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
 use headwater_identity::NodeKey;
+use on_async_io::OnAsyncIo;
 use on_mio::OnMio;
 use on_tokio::OnTokio;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -90,4 +94,10 @@ fn d29_out_of_descriptors_on_tokio() {
 #[test]
 fn d29_out_of_descriptors_on_mio() {
     alone("d29_out_of_descriptors_on_mio", || out_of_descriptors(&OnMio(Insecure)));
+}
+
+#[test]
+fn d29_out_of_descriptors_on_smol() {
+    let test = || out_of_descriptors(&OnAsyncIo(Insecure, Smol));
+    alone("d29_out_of_descriptors_on_smol", test);
 }

@@ -1,6 +1,8 @@
 //! All attacks at once: what the process holds stays within `max_memory`, and a good pair loses
 //! nothing.
 
+#[path = "../adapters/on_async_io.rs"]
+mod on_async_io;
 #[path = "../adapters/on_mio.rs"]
 mod on_mio;
 #[path = "../adapters/on_tokio.rs"]
@@ -14,12 +16,14 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicU64, Ordering}
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use headwater_async_std::Smol;
 use headwater_conformance::Security::{Insecure, Tls};
 use headwater_conformance::hostile::{Attack, attack};
 use headwater_conformance::{Adapter, LONG, Messages, Node, Stream};
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
 use headwater_identity::NodeKey;
+use on_async_io::OnAsyncIo;
 use on_mio::OnMio;
 use on_tokio::OnTokio;
 
@@ -65,7 +69,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The two tests share one count.
+/// The tests share one count.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Attackers, each with a link at a time, and the good peer.
@@ -204,6 +208,11 @@ fn all_attacks_at_once_on_tokio() {
 #[test]
 fn all_attacks_at_once_on_mio() {
     under_attack(&OnMio(Tls), "mio, all attacks", &Attack::ALL);
+}
+
+#[test]
+fn all_attacks_at_once_on_smol() {
+    under_attack(&OnAsyncIo(Tls, Smol), "smol, all attacks", &Attack::ALL);
 }
 
 /// Those that break no rule, and have the node hold what they can.
