@@ -62,7 +62,8 @@ pub struct Config {
     pub ending_max: usize,
     /// Dials that the application may have under way. Default 64.
     pub dials_max: usize,
-    /// Peers that the application may require. Default 1024.
+    /// Peers that the application may require; without `overcommit` no more than `peers_max`,
+    /// because each is to be connected. Default 1024.
     pub required_max: usize,
     /// Dials to required peers under way at the same time; further ones wait for their turn.
     /// Default 128.
@@ -142,8 +143,9 @@ pub struct Config {
     /// that [`Config::memory_max`] is within it: [`Config::for_memory`] and
     /// [`Config::fit_memory`] choose them so. Default none: the limits stand for themselves.
     pub max_memory: Option<usize>,
-    /// Whether limits are accepted whose sum exceeds `max_memory`, for nodes whose peers are not
-    /// expected to use all of them at once. Default no.
+    /// Whether limits are accepted whose sum exceeds `max_memory`, and more required peers than
+    /// `peers_max`: for nodes whose peers are not expected to use all of it, or to be there, at the
+    /// same time. Default no.
     pub overcommit: bool,
 }
 
@@ -299,6 +301,12 @@ impl Config {
         count("rules_max", self.rules_max, 0, 1_000_000)?;
         count("addresses_max", self.addresses_max, 8, 1_000_000)?;
         in_range("offences_max", u64::from(self.offences_max), 1, 1_000_000)
+    }
+
+    /// How many peers may be required: those beyond `peers_max` would be refused for ever, or push
+    /// each other out.
+    pub(crate) fn required_places(&self) -> usize {
+        if self.overcommit { self.required_max } else { self.required_max.min(self.peers_max) }
     }
 
     /// What the pool of one connection may hold: its share of `send_streams_max`, less the

@@ -239,7 +239,7 @@ pub enum ApplicationError {
     Stopping,
     /// As many dials are under way as may be; see `dials_max`.
     TooManyDials,
-    /// As many listeners as may be (64).
+    /// As many listeners, or outcomes of listens that were not read, as may be (64).
     TooManyListeners,
     /// The address cannot be dialled or listened on.
     BadAddress,
@@ -255,7 +255,7 @@ pub enum ApplicationError {
     TooManyProtocols,
     /// The exchanger's protocol belongs to the node.
     ReservedProtocol,
-    /// As many required peers as may be; see `required_max`.
+    /// As many required peers as may be: `required_max`, or `peers_max` without `overcommit`.
     TooManyRequired,
     /// No such required peer (any more).
     NotRequired,
@@ -380,7 +380,7 @@ display!(ApplicationError {
     Self::NotRegistered => "the protocol is not registered",
     Self::TooManyProtocols => "too many protocols (protocols_max)",
     Self::ReservedProtocol => "that protocol belongs to the node",
-    Self::TooManyRequired => "too many required peers (required_max)",
+    Self::TooManyRequired => "too many required peers (required_max, or peers_max without overcommit)",
     Self::NotRequired => "no such required peer",
     Self::DifferentPeers => "the addresses do not all name the same peer",
     Self::NoAddress => "no address to dial",

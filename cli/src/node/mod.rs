@@ -79,7 +79,7 @@ pub(crate) async fn run(
 /// Tells a node the peers that it has to keep connections with.
 async fn keep(node: &Node, settings: &Settings) -> Result<(), Failure> {
     let (peers, most) = (settings.peers.len(), settings.limits.peers_max);
-    if peers > most {
+    if settings.limits.overcommit && peers > most {
         tracing::warn!(peers, peers_max = most, "more peers to keep than may be connected");
     }
     for addresses in &settings.peers {

@@ -148,7 +148,7 @@ impl Node {
                     stable_after: config.stable_after,
                     check_interval: config.check_interval,
                     dials_max: config.required_dials_max,
-                    required_max: config.required_max,
+                    required_max: config.required_places(),
                 },
                 seed,
             ),
@@ -198,7 +198,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`ApplicationError::Stopping`], [`ApplicationError::TooManyListeners`].
+    /// [`ApplicationError::Stopping`], [`ApplicationError::TooManyListeners`] (outcomes that were not
+    /// read count, as those to come do).
     pub fn listen(
         &mut self,
         now: Instant,
@@ -208,7 +209,9 @@ impl Node {
         if self.stopping {
             return Err(ApplicationError::Stopping);
         }
-        if self.listeners.len() >= LISTENERS_MAX {
+        let to_come = self.listeners.values().filter(|listener| listener.local.is_none()).count();
+        let untold = self.told.listens().saturating_add(to_come);
+        if self.listeners.len().max(untold) >= LISTENERS_MAX {
             return Err(ApplicationError::TooManyListeners);
         }
         let listener = ListenerId(self.listeners_made);

@@ -3,8 +3,8 @@
 //! Per peer it is state, not a log: what was told against what is. A peer that came and went
 //! while the application slept is told once, with a count; of the failures of a required peer the
 //! latest. Bounds: one entry for each peer with news, and no newcomer while `peers_max`, or 64,
-//! have left that the application does not know of; answers to calls, of which there are at most
-//! `dials_max` and 64 listeners under way; the newest 64 refusals.
+//! have left that the application does not know of; answers to calls, at most `dials_max` about dials
+//! and 64 about listeners, those to come included; the newest 64 refusals.
 
 use alloc::collections::VecDeque;
 
@@ -23,6 +23,8 @@ pub(super) struct Told {
     answers: VecDeque<Notification>,
     /// Outcomes of dials among them.
     dials: usize,
+    /// Outcomes of listens among them.
+    listens: usize,
     refusals: VecDeque<Notification>,
     /// Peers with news; each stands in it once.
     peers: VecDeque<PeerId>,
@@ -31,15 +33,26 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn answer(&mut self, answer: Notification) {
-        if is_outcome(&answer) {
-            self.dials = self.dials.saturating_add(1);
-        }
+        *self.counter(&answer) = self.counter(&answer).saturating_add(1);
         self.answers.push_back(answer);
     }
 
     /// Outcomes of dials that were not told yet.
     pub(super) const fn dials(&self) -> usize {
         self.dials
+    }
+
+    /// Outcomes of listens that were not told yet.
+    pub(super) const fn listens(&self) -> usize {
+        self.listens
+    }
+
+    /// What counts an answer: there are no others.
+    const fn counter(&mut self, answer: &Notification) -> &mut usize {
+        match answer {
+            Notification::Listening { .. } | Notification::ListenFailed { .. } => &mut self.listens,
+            _ => &mut self.dials,
+        }
     }
 
     pub(super) fn refusal(&mut self, refusal: Notification) {
@@ -51,19 +64,13 @@ impl Told {
 
     pub(super) fn poll_answer(&mut self) -> Option<Notification> {
         let answer = self.answers.pop_front()?;
-        if is_outcome(&answer) {
-            self.dials = self.dials.saturating_sub(1);
-        }
+        *self.counter(&answer) = self.counter(&answer).saturating_sub(1);
         Some(answer)
     }
 
     pub(super) const fn is_over(&self) -> bool {
         self.over
     }
-}
-
-const fn is_outcome(answer: &Notification) -> bool {
-    matches!(answer, Notification::Dialed { .. } | Notification::DialFailed { .. })
 }
 
 /// What the application knows of a peer, and what it has yet to be told.

@@ -164,7 +164,8 @@ impl Node {
         if let Some(peer) = report.proven {
             self.on_proven(now, id, peer);
         }
-        if report.ready || report.exchanged.is_some() {
+        // One that has ended meanwhile does not go live: nobody makes room for it.
+        if report.closed.is_none() && (report.ready || report.exchanged.is_some()) {
             self.on_established(now, id, report.exchanged);
         }
         let Some(link) = self.links.get(id) else { return };
@@ -283,11 +284,20 @@ impl Node {
         if !chosen {
             return Err(Refusal::Duplicate);
         }
-        let victim = self.manager.joined(&peer)?;
-        if let Some(victim) = victim {
-            self.close_peer(&victim, &CloseReason::Evicted);
+        // Nobody makes room before everything else is sure.
+        self.routes.add(peer, id, ()).map_err(|_| Refusal::Duplicate)?;
+        match self.manager.joined(&peer) {
+            Ok(victim) => {
+                if let Some(victim) = victim {
+                    self.close_peer(&victim, &CloseReason::Evicted);
+                }
+                Ok(())
+            }
+            Err(refusal) => {
+                let _known = self.routes.remove(id);
+                Err(refusal)
+            }
         }
-        self.routes.add(peer, id, ()).map_err(|_| Refusal::Duplicate)
     }
 
     fn on_learned(&mut self, peer: PeerId, theirs: ProtocolSet) {

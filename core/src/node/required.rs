@@ -68,7 +68,9 @@ impl Node {
     /// on. They are tried in their order, the one that worked last first.
     ///
     /// `Notification::Connected` and `Disconnected` tell of it as of any peer, `Retrying` and
-    /// `GaveUp` of its failures. Mind that required peers count for `peers_max`.
+    /// `GaveUp` of its failures. Required peers count for `peers_max`, so there may be no more of
+    /// them, unless the configuration says `overcommit`: then those that find all places taken by
+    /// others are refused and tried again, as long as it takes.
     ///
     /// ```
     /// # use headwater_core::{config::Config, contract::Command, node::Node, seed::Seed, time::Instant};
@@ -175,13 +177,14 @@ impl Node {
         Ok(true)
     }
 
-    /// Takes a rule back; required peers that it kept out are dialled at once. Whether it was
-    /// there.
+    /// Takes a rule back; required peers that it may have kept out are dialled at once, whatever
+    /// they wait for: their waits begin again. Whether it was there.
     pub fn unblock(&mut self, now: Instant, rule: &Rule) -> bool {
         let now = self.clock.advance(now);
         let removed = self.blacklist.remove(rule);
         if removed && !self.stopping {
-            self.supervisor.unblocked(now);
+            self.supervisor
+                .unblocked(now, |peer, address| rule.may_block(peer, address.socket_addr()));
             self.supervise(now);
         }
         removed

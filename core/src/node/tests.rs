@@ -11,6 +11,7 @@ use crate::connection::{Closed, Verdict};
 use crate::error::DialError;
 
 mod admission;
+mod bounds;
 mod lists;
 mod peers;
 

@@ -124,6 +124,15 @@ impl Rule {
         self.0 == Kind::Peer(*peer)
     }
 
+    /// Whether it may keep out who is at this place: a name, for which `place` is `None`, may stand
+    /// for any, and who is not known may be anybody.
+    pub(crate) fn may_block(&self, peer: Option<&PeerId>, place: Option<SocketAddr>) -> bool {
+        match self.0 {
+            Kind::Peer(blocked) => peer.is_none_or(|peer| *peer == blocked),
+            Kind::Net(_) | Kind::Port(..) => place.is_none_or(|place| self.blocks(place)),
+        }
+    }
+
     /// Whether it keeps this place out.
     #[must_use]
     pub fn blocks(&self, place: SocketAddr) -> bool {

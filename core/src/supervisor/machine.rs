@@ -7,7 +7,7 @@ use super::entry::{Entry, Phase, RequiredState, named};
 use super::{Action, AttemptId, Backoff, Setback, SupervisorConfig};
 use crate::address::Address;
 use crate::contract::RequiredId;
-use crate::error::{ApplicationError, CloseReason, DialError, RetryCause};
+use crate::error::{ApplicationError, CloseReason, DialError, Refusal, RetryCause};
 use crate::id::PeerId;
 use crate::seed::Seed;
 use crate::time::{Clamp, Instant};
@@ -187,15 +187,32 @@ impl ConnectionSupervisor {
         !all.is_empty()
     }
 
-    /// Those that wait because they are blocked are due: rules have changed.
-    pub fn unblocked(&mut self, now: Instant) {
+    /// A rule that kept peers out is gone: those that it may have concerned are due, whatever
+    /// they wait for, and also if they were given up because they were blocked. `concerns` says
+    /// so of a peer, if it is known, and of one of its addresses.
+    pub fn unblocked(
+        &mut self,
+        now: Instant,
+        concerns: impl Fn(Option<&PeerId>, &Address) -> bool,
+    ) {
         let now = self.clock.advance(now);
-        let blocked = RetryCause::Dial(DialError::Refused(crate::error::Refusal::Blocked));
-        let waiting: Vec<RequiredId> = self.waiting.iter().map(|(_, required)| *required).collect();
-        for required in waiting {
-            if self.entries.get(&required).is_some_and(|e| e.last.as_ref() == Some(&blocked)) {
-                self.begin_again(now, required);
+        let mut due = Vec::new();
+        for (required, entry) in &self.entries {
+            let was_blocked = entry.last.as_ref().is_some_and(is_blocked);
+            let begins = match entry.phase {
+                Phase::Waiting { .. } => true,
+                // An address of this round was passed over; or the peer is given up.
+                Phase::Dialing { .. } | Phase::Due { .. } => was_blocked,
+                Phase::Resting => was_blocked && !entry.paused,
+                Phase::Connected { .. } => false,
+            };
+            let mut addresses = entry.addresses.iter();
+            if begins && addresses.any(|address| concerns(entry.peer.as_ref(), address)) {
+                due.push(*required);
             }
+        }
+        for required in due {
+            self.begin_again(now, required);
         }
     }
 
@@ -528,4 +545,13 @@ impl ConnectionSupervisor {
         assert!(self.news.len() <= self.entries.len());
         assert!(!open || self.check_at.is_some());
     }
+}
+
+/// Whether somebody was kept out by a rule.
+const fn is_blocked(cause: &RetryCause) -> bool {
+    matches!(
+        cause,
+        RetryCause::Dial(DialError::Refused(Refusal::Blocked))
+            | RetryCause::Lost(CloseReason::Blocked)
+    )
 }

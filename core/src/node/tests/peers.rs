@@ -1,5 +1,7 @@
 //! Required peers, rules, sources, levels, and links that wait for doubtful ones.
 
+use alloc::string::ToString;
+
 use super::*;
 use crate::contract::{DialId, RequiredId};
 use crate::error::RetryCause;
@@ -8,11 +10,11 @@ use crate::supervisor::RequiredPhase;
 
 const REFUSED: IoCause = IoCause::Refused;
 
-fn later(millis: u64) -> Instant {
+pub(super) fn later(millis: u64) -> Instant {
     NOW.after(Duration::from_millis(millis))
 }
 
-fn place(port: u16) -> Address {
+pub(super) fn place(port: u16) -> Address {
     Address::from(SocketAddr::from(([10, 0, 0, 1], port)))
 }
 
@@ -21,7 +23,7 @@ fn elsewhere(number: u8) -> SocketAddr {
 }
 
 /// Whom the application was told of as connected, `+`, or disconnected, `-`.
-fn comings_and_goings(node: &mut Node) -> Vec<(char, PeerId)> {
+pub(super) fn comings_and_goings(node: &mut Node) -> Vec<(char, PeerId)> {
     let all = told(node).into_iter().filter_map(|told| match told {
         Notification::Connected { peer } => Some(('+', peer)),
         Notification::Disconnected { peer, .. } => Some(('-', peer)),
@@ -280,6 +282,66 @@ fn d66_a_newcomer_is_refused_before_it_is_announced_or_not_at_all() {
         close(&mut node, victim, CloseReason::Evicted);
         assert_eq!(comings_and_goings(&mut node).len(), 1);
         assert_eq!(node.peers().count(), 2);
+    }
+}
+
+#[test]
+fn a_link_that_dies_as_it_would_go_live_evicts_nobody() {
+    for elimination in [Elimination::FirstIn, Elimination::Random] {
+        let mut node = node_with(|config| {
+            config.peers_max = 1;
+            config.elimination = elimination;
+        });
+        let listener = listening(&mut node);
+        let old = accepted(&mut node, listener);
+        live(&mut node, old, 1);
+        comings_and_goings(&mut node);
+        let link = accepted(&mut node, listener);
+        prove(&mut node, link, 2);
+        assert!(proceeds(&mut node, link));
+        // The mailbox holds both, because nobody looked into it in between.
+        let closed = Some(Box::new(Closed { reason: CloseReason::Truncated, leftover: vec![] }));
+        let exchanged = Some(ProtocolSet::default());
+        node.handle_report(NOW, link, ToNode { exchanged, closed, ..ToNode::default() });
+        assert_eq!(closes(&mut node, old), None);
+        assert_eq!(comings_and_goings(&mut node), []);
+        assert_eq!(node.peers().collect::<Vec<_>>(), [id(1)]);
+        // One that is blocked meanwhile, or comes too late, evicts nobody either.
+        for too_late in [false, true] {
+            let link = accepted(&mut node, listener);
+            prove(&mut node, link, 3);
+            if too_late {
+                node.manager.gone(&id(3));
+            } else {
+                node.block(NOW, crate::peers::Rule::peer(id(3))).unwrap();
+            }
+            exchange(&mut node, link);
+            assert_eq!(closes(&mut node, old), None);
+            close(&mut node, link, CloseReason::Blocked);
+            node.unblock(NOW, &crate::peers::Rule::peer(id(3)));
+        }
+        assert_eq!(node.peers().collect::<Vec<_>>(), [id(1)]);
+    }
+}
+
+#[test]
+fn more_required_peers_than_may_be_connected_are_an_error_unless_overcommitted() {
+    for overcommit in [false, true] {
+        let mut node = node_with(|config| {
+            config.peers_max = 2;
+            config.overcommit = overcommit;
+        });
+        let required = [1, 2].map(|n| node.require(NOW, vec![place(n)]).unwrap());
+        let third = node.require(NOW, vec![place(3)]);
+        if overcommit {
+            assert!(third.is_ok());
+            continue;
+        }
+        assert_eq!(third, Err(ApplicationError::TooManyRequired));
+        assert!(third.unwrap_err().to_string().contains("peers_max"));
+        assert_eq!(dials(&mut node).len(), 2);
+        node.release(NOW, required[0]).unwrap();
+        assert!(node.require(NOW, vec![place(3)]).is_ok());
     }
 }
 
@@ -588,6 +650,52 @@ fn a_required_peer_that_is_blocked_waits_and_comes_back_with_the_rule() {
 }
 
 #[test]
+fn a_required_peer_is_dialled_at_once_when_its_rule_goes_whatever_it_waits_for() {
+    // Both fail: one address is blocked, the other is dead, and the dead one has the last word.
+    for rule in ["192.0.2.0/24", "192.0.2.1"] {
+        let mut node = node_with(|config| config.backoff.jitter = 0);
+        let rule: crate::peers::Rule = rule.parse().unwrap();
+        node.block(NOW, rule).unwrap();
+        let blocked = Address::from(elsewhere(1)).with_peer(id(1));
+        let addresses = vec![blocked.clone(), place(1).with_peer(id(1))];
+        let required = node.require(NOW, addresses).unwrap();
+        let unrelated = node.require(NOW, vec![place(2).with_peer(id(2))]).unwrap();
+        for (link, remote) in dials(&mut node) {
+            assert_ne!(Some(remote), blocked.socket_addr());
+            node.handle_event(NOW, Event::DialFailed { connection: link, cause: IoCause::Refused });
+        }
+        for required in [required, unrelated] {
+            let state = node.required_state(required).unwrap();
+            let refused = RetryCause::Dial(DialError::Link(IoCause::Refused));
+            assert_eq!((state.last, state.failures), (Some(refused), 1));
+        }
+        assert!(node.unblock(later(10), &rule));
+        let [(_, remote)] = dials(&mut node)[..] else { panic!("only the one that it kept out") };
+        assert_eq!(Some(remote), blocked.socket_addr());
+        assert_eq!(node.required_state(required).unwrap().failures, 0);
+    }
+}
+
+#[test]
+fn a_required_peer_whose_connection_was_cut_off_by_a_rule_comes_back_with_it() {
+    for attempts_max in [None, Some(1)] {
+        let mut node = node_with(|config| config.backoff.attempts_max = attempts_max);
+        let required = node.require(NOW, vec![place(1).with_peer(id(1))]).unwrap();
+        let link = its_dial(&mut node);
+        live(&mut node, link, 1);
+        let rule = crate::peers::Rule::peer(id(1));
+        node.block(NOW, rule).unwrap();
+        close(&mut node, link, CloseReason::Blocked);
+        assert_eq!(
+            node.required_state(required).unwrap().last,
+            Some(RetryCause::Lost(CloseReason::Blocked))
+        );
+        assert!(node.unblock(NOW, &rule));
+        assert_eq!(dials(&mut node).len(), 1, "{attempts_max:?}");
+    }
+}
+
+#[test]
 fn d21_one_source_cannot_take_all_places_of_unproven_links() {
     let mut node = node_with(|config| {
         config.pending_max = 8;
@@ -668,105 +776,4 @@ fn d69_this_node_is_refused_by_itself_and_not_required() {
     close(&mut node, link, CloseReason::Refused(Refusal::OwnId));
     let state = node.required_state(required).unwrap();
     assert_eq!((state.peer, state.failures), (None, 1));
-}
-
-// Bounds.
-
-#[test]
-fn nobody_new_is_let_in_while_the_application_does_not_hear_of_those_that_left() {
-    let mut node = node_with(|config| config.pending_max = 2000);
-    let listener = listening(&mut node);
-    let name = |number: usize| {
-        let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-        text[3] = b"123456789"[number % 9];
-        text[4] = b"123456789"[number / 9 % 9];
-        text[5] = b"123456789"[number / 81 % 9];
-        PeerId::from_bytes(&text).unwrap()
-    };
-    let mut refused = 0;
-    for number in 0..200 {
-        let link = accepted(&mut node, listener);
-        let proven = Some(name(number));
-        node.handle_report(NOW, link, ToNode { proven, ..ToNode::default() });
-        if order(&mut node, link).proven_verdict == Some(Verdict::Refuse(Refusal::TooManyUntold)) {
-            refused += 1;
-        } else {
-            exchange(&mut node, link);
-        }
-        close(&mut node, link, CloseReason::RemoteClosed);
-    }
-    assert_eq!(refused, 200 - 64);
-    // Those that were let in are told, and then there is room again.
-    assert_eq!(comings_and_goings(&mut node).len(), 128);
-    let link = accepted(&mut node, listener);
-    live(&mut node, link, 1);
-}
-
-#[test]
-fn outcomes_of_dials_that_nobody_reads_are_bounded() {
-    let mut node = node_with(|config| config.dials_max = 3);
-    let link = dialled(&mut node, Some(id(1)));
-    live(&mut node, link, 1);
-    let again = |node: &mut Node| node.dial(NOW, Address::from(at(9)).with_peer(id(1)));
-    let outcomes: Vec<_> = (0..10).map(|_| again(&mut node)).collect();
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2);
-    assert_eq!(outcomes[9], Err(ApplicationError::TooManyDials));
-    told(&mut node);
-    assert!(again(&mut node).is_ok());
-}
-
-#[test]
-fn messages_that_were_to_move_to_a_link_that_is_gone_are_counted() {
-    let mut node = node_with(|config| config.connections_per_peer_max = 2);
-    let listener = listening(&mut node);
-    let [first, second] = [0; 2].map(|_| accepted(&mut node, listener));
-    live(&mut node, first, 1);
-    prove(&mut node, second, 1);
-    alive(&mut node, first);
-    node.handle_report(NOW, second, ToNode { ready: true, ..ToNode::default() });
-    told(&mut node);
-    let mut outbox = crate::pool::Outbox::new(crate::pool::OutboxConfig::default());
-    let protocol = ProtocolId::new("/echo").unwrap();
-    outbox.push(&protocol, bytes::Bytes::from_static(&[0; 10])).unwrap();
-    while node.poll_order().is_some() {}
-    // It waits to be told to the first, which ends before it is; then the second does.
-    node.handle_leftover(NOW, id(1), &mut outbox);
-    close(&mut node, first, CloseReason::RemoteClosed);
-    close(&mut node, second, CloseReason::RemoteClosed);
-    let told = told(&mut node);
-    assert!(
-        matches!(
-            told[..],
-            [
-                Notification::Undelivered { messages: 1, bytes: 10, .. },
-                Notification::Disconnected { .. }
-            ]
-        ),
-        "{told:?}"
-    );
-}
-
-#[test]
-fn five_hundred_unreachable_peers_cost_a_few_calls_a_second() {
-    let mut node = node();
-    for number in 0..500 {
-        node.require(NOW, vec![place(number + 1)]).unwrap();
-    }
-    let (mut now, mut calls, mut dialled) = (NOW, 0, 0);
-    let (minute, end) = (later(540_000), later(600_000));
-    while now < end {
-        while let Some(command) = node.poll_command() {
-            let Command::Dial { connection, .. } = command else { panic!("{command:?}") };
-            dialled += u32::from(now >= minute);
-            node.handle_event(now, Event::DialFailed { connection, cause: REFUSED });
-        }
-        while node.poll_notification().is_some() {}
-        now = node.next_timeout().unwrap().at;
-        node.handle_timeout(now);
-        calls += u32::from(now >= minute);
-    }
-    // About one a minute of each, of which no two wait for exactly as long.
-    assert!((450..=600).contains(&dialled), "{dialled}");
-    assert!(calls <= dialled + 20, "{calls}");
-    node.assert_invariants();
 }
