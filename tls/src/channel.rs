@@ -124,6 +124,12 @@ impl TlsChannel {
         self.live.as_ref().map(|(_, entry)| entry.peer())
     }
 
+    /// Bytes that are kept for the peer, for checks of the bounds.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held(&self) -> usize {
+        self.held.len().saturating_add(self.outgoing.len())
+    }
+
     fn fail(&mut self, error: TlsError) -> ChannelError {
         ChannelError::from(&*self.failure.insert(error))
     }

@@ -52,6 +52,8 @@ mod certificate;
 mod channel;
 mod error;
 mod factory;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod live;
 mod machine;
 mod provider;
