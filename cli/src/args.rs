@@ -81,6 +81,18 @@ pub(crate) struct Node {
     /// once.
     #[arg(long, value_name = "ID=ACTION")]
     pub(crate) protocol: Vec<String>,
+    /// Let in this peer and others that are named so, and nobody else; may be given more than once.
+    /// Without it and without `--authorities`, whoever proves some key.
+    #[arg(long, value_name = "ID")]
+    pub(crate) allow: Vec<String>,
+    /// Let in only peers whose certificate was issued by one of the authorities whose certificates
+    /// this file has, in PEM.
+    #[arg(long, value_name = "PEM")]
+    pub(crate) authorities: Option<PathBuf>,
+    /// Show the certificates in this file, in PEM with the node's own first, instead of a
+    /// self-signed one: for peers that ask for authorities.
+    #[arg(long, value_name = "PEM")]
+    pub(crate) certificates: Option<PathBuf>,
     /// The node's key in PEM: P-256, P-384, P-521 or RSA. Without it, a fresh P-256 one.
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
     pub(crate) key: Option<PathBuf>,

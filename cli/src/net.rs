@@ -12,7 +12,8 @@ use headwater_core::contract::{IoCause, Notification};
 use headwater_core::error::{CloseReason, DialError, Refusal};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_identity::NodeKey;
-use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, StartError, Started};
+use headwater_tls::Tls;
+use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, Started};
 use tokio::time::timeout;
 
 use crate::event::Event;
@@ -257,15 +258,25 @@ impl Lane {
 /// [`Status::Key`] if the key cannot be used.
 pub(crate) fn start(key: &NodeKey, config: Config, security: Security) -> Result<Started, Failure> {
     let started = match security {
-        Security::Tls => Builder::new(key).and_then(|builder| builder.config(config).start()),
+        Security::Tls => {
+            let tls =
+                Tls::new(key).map_err(|error| Failure::new(Status::Key, error.to_string()))?;
+            return start_with(tls, config);
+        }
         Security::Insecure => {
             Builder::insecure(key.peer_id()).and_then(|builder| builder.config(config).start())
         }
     };
-    started.map_err(|error| match error {
-        StartError::Tls(error) => Failure::new(Status::Key, error.to_string()),
-        error => Failure::internal(error),
-    })
+    started.map_err(Failure::internal)
+}
+
+/// Starts a node on channels that know whom to let in.
+///
+/// # Errors
+///
+/// None that a user can cause: settings are validated before.
+pub(crate) fn start_with(tls: Tls, config: Config) -> Result<Started, Failure> {
+    Builder::with_channels(tls).config(config).start().map_err(Failure::internal)
 }
 
 /// Listens with a node; gives the address with its port.

@@ -6,6 +6,11 @@ mod limits;
 mod settings;
 mod units;
 
+use std::fs;
+use std::path::Path;
+
+use headwater_identity::NodeKey;
+use headwater_tls::{SetupError, Tls};
 use headwater_tokio::{Node, Started};
 
 use crate::event::Event;
@@ -33,8 +38,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let key = keys::load(settings.key.as_deref())?;
     let id = key.peer_id();
-    let Started { node, mut messages, mut notifications } =
-        net::start(&key, settings.limits.clone(), security)?;
+    let Started { node, mut messages, mut notifications } = start(&key, &settings, security)?;
     for protocol in settings.protocols.keys() {
         node.register(protocol.clone()).await.map_err(|error| {
             Failure::new(Status::Usage, format!("the protocol {protocol} cannot be used: {error}"))
@@ -74,6 +78,40 @@ pub(crate) async fn run(
         }
     }
     net::stop(&node, &mut notifications, report, signals).await
+}
+
+/// Starts the node that the settings describe.
+fn start(key: &NodeKey, settings: &Settings, security: Security) -> Result<Started, Failure> {
+    let wrong = |what: String| Failure::new(Status::Config, what);
+    let limits = settings.limits.clone();
+    if security == Security::Insecure {
+        // Without proofs nobody can be told from somebody else.
+        let rules = settings.allow.is_some() || settings.authorities.is_some();
+        if rules || settings.certificates.is_some() {
+            let text = "allow, authorities and certificates have no meaning with --insecure";
+            return Err(wrong(text.to_owned()));
+        }
+        return net::start(key, limits, security);
+    }
+    let read = |path: &Path| {
+        let text = fs::read_to_string(path);
+        text.map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))
+    };
+    let mut builder = Tls::builder(key);
+    if let Some(path) = &settings.authorities {
+        builder = builder.authorities(path.display().to_string(), read(path)?);
+    }
+    if let Some(path) = &settings.certificates {
+        builder = builder.certificates(read(path)?);
+    }
+    if let Some(allow) = &settings.allow {
+        builder = builder.allow(allow.iter().copied());
+    }
+    let tls = builder.build().map_err(|error| match error {
+        SetupError::Key { .. } => Failure::new(Status::Key, error.to_string()),
+        error => wrong(error.to_string()),
+    })?;
+    net::start_with(tls, limits)
 }
 
 /// Tells a node the peers that it has to keep connections with.

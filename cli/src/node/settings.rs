@@ -4,13 +4,13 @@
 //! Lists of the file and of the command line are added up; a key given on the command line takes
 //! the place of the file's. Every mistake in the file is told with its line and its key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use headwater_core::address::Address;
 use headwater_core::config::{Config, ConfigError};
-use headwater_core::id::ProtocolId;
+use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
 
 use super::action::Action;
@@ -25,6 +25,12 @@ use crate::{address, args};
 pub(crate) struct Settings {
     /// The file of its key; without one, it makes a fresh one.
     pub(crate) key: Option<PathBuf>,
+    /// The peers that it lets in, if not everybody.
+    pub(crate) allow: Option<BTreeSet<PeerId>>,
+    /// The file with the certificates of authorities, if peers have to be vouched for.
+    pub(crate) authorities: Option<PathBuf>,
+    /// The file with the certificates that it shows, if it does not sign one itself.
+    pub(crate) certificates: Option<PathBuf>,
     /// Where it listens, if anybody said.
     pub(crate) listen: Option<Vec<SocketAddr>>,
     /// The peers that it keeps connections with, each with all its addresses.
@@ -37,7 +43,20 @@ pub(crate) struct Settings {
     pub(crate) limits: Config,
 }
 
-const KEYS: &[&str] = &["blacklist", "key", "limits", "listen", "peers", "protocols"];
+const KEYS: &[&str] = &[
+    "allow",
+    "authorities",
+    "blacklist",
+    "certificates",
+    "key",
+    "limits",
+    "listen",
+    "peers",
+    "protocols",
+];
+
+/// What is expected where a peer is named that has to prove it.
+const ID: &str = "a peer id, 46 characters that begin with Qm";
 
 impl Settings {
     /// Reads the file, if there is one, and adds the command line.
@@ -60,9 +79,20 @@ impl Settings {
         let table = file.parse()?;
         for (key, item) in file.entries(table.get_ref(), KEYS)? {
             match key {
-                "key" => {
-                    let path = Path::new(item.text("the file of a key")?);
-                    settings.key = Some(folder.unwrap_or(Path::new("")).join(path));
+                "key" | "authorities" | "certificates" => {
+                    let (place, what) = match key {
+                        "key" => (&mut settings.key, "the file of a key"),
+                        "authorities" => (&mut settings.authorities, "a file of certificates"),
+                        _ => (&mut settings.certificates, "a file of certificates"),
+                    };
+                    let path = Path::new(item.text(what)?);
+                    *place = Some(folder.unwrap_or(Path::new("")).join(path));
+                }
+                "allow" => {
+                    let allow = settings.allow.get_or_insert_default();
+                    for (text, item) in item.texts(ID)? {
+                        allow.insert(id_of_key(text).ok_or_else(|| item.expected(ID))?);
+                    }
                 }
                 "listen" => {
                     let mut listen = Vec::new();
@@ -127,6 +157,20 @@ impl Settings {
         if let Some(key) = &args.key {
             self.key = Some(key.clone());
         }
+        for text in &args.allow {
+            let id = id_of_key(text).ok_or_else(|| {
+                Failure::new(Status::Usage, format!("--allow {text}: expected {ID}"))
+            })?;
+            self.allow.get_or_insert_default().insert(id);
+        }
+        for (given, place) in [
+            (&args.authorities, &mut self.authorities),
+            (&args.certificates, &mut self.certificates),
+        ] {
+            if given.is_some() {
+                place.clone_from(given);
+            }
+        }
         for text in &args.listen {
             self.listen.get_or_insert_default().push(address::to_listen(text)?);
         }
@@ -176,6 +220,16 @@ impl Settings {
         if let Some(key) = &self.key {
             text += &format!("key = {}\n", quoted(&key.to_string_lossy()));
         }
+        for (name, path) in
+            [("authorities", &self.authorities), ("certificates", &self.certificates)]
+        {
+            if let Some(path) = path {
+                text += &format!("{name} = {}\n", quoted(&path.to_string_lossy()));
+            }
+        }
+        if let Some(allow) = &self.allow {
+            text += &format!("allow = {}\n", list(allow.iter().map(PeerId::to_string).collect()));
+        }
         let listen = self.listens().into_iter().map(|at| Address::from(at).to_string()).collect();
         text += &format!("listen = {}\n", list(listen));
         let peers = self.peers.iter().flatten().map(Address::to_string).collect();
@@ -212,6 +266,12 @@ fn unsound(file: &File, limits: &[(String, Item<'_>)], error: ConfigError) -> Fa
             write(actual)
         )),
     }
+}
+
+/// An id that a key can have; without proofs others go, too.
+fn id_of_key(text: &str) -> Option<PeerId> {
+    let id = text.parse().ok();
+    id.filter(|_| text.len() == 46 && text.starts_with("Qm"))
 }
 
 fn protocol(name: &str) -> Result<ProtocolId, String> {

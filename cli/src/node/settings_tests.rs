@@ -31,6 +31,10 @@ fn the_documented_file_is_the_default_but_for_what_it_shows() {
     assert!(settings.listens().len() > 1 && settings.peers.len() > 1);
     assert!(settings.peers.iter().any(|addresses| addresses.len() > 1));
     assert_eq!(settings.blacklist.len(), 4);
+    assert_eq!(settings.allow.as_ref().map(BTreeSet::len), Some(2));
+    let beside = |name: &str| Some(Path::new("/etc/headwater").join(name));
+    assert_eq!(settings.authorities, beside("authorities.pem"));
+    assert_eq!(settings.certificates, beside("node-certificates.pem"));
     for action in [Action::Echo, Action::Log, Action::Drop] {
         assert!(settings.protocols.values().any(|known| *known == action));
     }
@@ -57,7 +61,12 @@ fn what_is_printed_is_read_again() {
 #[test]
 fn mistakes_are_told_with_file_line_key_and_what_was_expected() {
     for (text, expected) in [
-        ("lisen = []", "node.toml:1: lisen: no such key, expected one of blacklist, key, limits,"),
+        ("lisen = []", "node.toml:1: lisen: no such key, expected one of allow, authorities, bl"),
+        ("allow = ['Qm']", "node.toml:1: allow: expected a peer id, 46 characters that begin"),
+        (
+            "authorities = []",
+            "node.toml:1: authorities: expected a file of certificates, found a l",
+        ),
         ("key = 5", "node.toml:1: key: expected the file of a key, found 5"),
         ("\nlisten = '/ip4/1.2.3.4/tcp/1'", "node.toml:2: listen: expected a list, each entry an"),
         (

@@ -1,5 +1,6 @@
 //! Tests of the built program.
 
+mod admission;
 mod demo;
 mod failures;
 mod hostile;
