@@ -1,7 +1,9 @@
 //! Dials: from addresses to a connection, one resolved address after the other.
 //!
 //! A dial resolves, then links, then waits for its link to go live. It waits for the peer itself
-//! when that is on its way otherwise: by a link that won a tie, or by the supervisor's attempts.
+//! when that is on its way otherwise: by a link that won a tie, or by the supervisor's attempts. A
+//! peer whose connections were told to close is dialled when these are gone: until then it may
+//! believe that they are alive, and turn the new link away.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::SocketAddr;
@@ -38,6 +40,11 @@ struct Dial {
     left: SmallVec<[SocketAddr; 8]>,
     /// To be tried when all of that failed.
     more: VecDeque<Address>,
+    /// The time of the first of these has begun.
+    begun: bool,
+    /// Its link waits for older ones that were told to close. The peer may believe them alive,
+    /// and turn the link away; then it is made once more.
+    behind_old: bool,
     owner: Owner,
     /// What went wrong before it waits.
     error: DialError,
@@ -196,6 +203,8 @@ impl Node {
             step: Step::Waiting(peer),
             left: SmallVec::new(),
             more: VecDeque::new(),
+            begun: false,
+            behind_old: false,
             owner: Owner::Application,
             error: DialError::Deadline,
         };
@@ -235,11 +244,49 @@ impl Node {
         let id = self.dials.next_id();
         let until = now.after(self.config.dial_deadline);
         more.push_front(address.clone());
-        let (deadline, step, left, error) =
-            (until, Step::Idle, SmallVec::new(), DialError::Deadline);
-        self.dials.insert(id, Dial { address, deadline, until, step, left, more, owner, error });
-        self.try_next(now, id, DialError::Deadline);
+        let closing = address.peer.filter(|peer| owner == Owner::Application && self.drains(peer));
+        let dial = Dial {
+            address,
+            deadline: until,
+            until,
+            step: closing.map_or(Step::Idle, Step::Waiting),
+            left: SmallVec::new(),
+            more,
+            begun: closing.is_some(),
+            behind_old: false,
+            owner,
+            error: DialError::Deadline,
+        };
+        self.dials.insert(id, dial);
+        if closing.is_none() {
+            self.try_next(now, id, DialError::Deadline);
+        }
         id
+    }
+
+    /// Whether a peer has connections, and all of them were told to close.
+    fn drains(&self, peer: &PeerId) -> bool {
+        let connected = self.peers.get(peer).is_some_and(|known| !known.links.is_empty());
+        connected && !self.is_connected(peer)
+    }
+
+    /// The link of a dial waits until older connections of its peer are gone.
+    pub(super) fn dial_held(&mut self, id: DialId) {
+        if let Some(dial) = self.dials.dials.get_mut(&id) {
+            dial.behind_old = true;
+        }
+    }
+
+    /// The last connection of a peer is gone: dials that waited for that go on.
+    pub(super) fn drained(&mut self, now: Instant, peer: &PeerId) {
+        let trying = self.supervisor.is_trying(peer);
+        for id in self.dials.waiting_for(peer) {
+            let Some(dial) = self.dials.dials.get(&id).filter(|dial| dial.begun) else { continue };
+            if !trying || dial.owner != Owner::Application {
+                let error = dial.error.clone();
+                self.try_next(now, id, error);
+            }
+        }
     }
 
     /// Begins with an address, unless it is blocked.
@@ -346,7 +393,11 @@ impl Node {
             } else if let Some(address) = dial.more.pop_front() {
                 dial.left.clear();
                 dial.address = address.clone();
-                dial.until = now.after(self.config.dial_deadline);
+                if !core::mem::take(&mut dial.begun) {
+                    dial.until = now.after(self.config.dial_deadline);
+                } else if dial.until <= now {
+                    continue;
+                }
                 self.first_step(id, &address)
             } else {
                 break;
@@ -434,7 +485,18 @@ impl Node {
         if self.is_connected(&peer) {
             return self.dial_done(now, id, peer);
         }
+        let drains = self.drains(&peer);
         let Some(dial) = self.dials.dials.get_mut(&id) else { return };
+        if by_peer && core::mem::take(&mut dial.behind_old) {
+            dial.more.push_front(dial.address.clone());
+            (dial.begun, dial.error) = (true, error.clone());
+            let until = dial.until;
+            if !drains {
+                return self.try_next(now, id, error);
+            }
+            self.set_deadline(id, until);
+            return self.set_step(id, Step::Waiting(peer));
+        }
         let establishing = self.peers.get(&peer).is_some_and(|known| known.is_establishing());
         let until = if establishing {
             dial.until

@@ -431,6 +431,9 @@ impl Node {
             let _room = self.admit(peer);
         }
         self.supervisor.disconnected(now, &peer, &reason);
+        if self.peers.get(&peer).is_none_or(|known| !known.is_establishing()) {
+            self.drained(now, &peer);
+        }
     }
 
     /// Messages that were accepted for a peer and that no connection took before its last word:

@@ -74,6 +74,9 @@ impl Node {
             }
             Judgement::Hold => {
                 self.take_place(peer, id);
+                if let Some(dial) = dial {
+                    self.dial_held(dial);
+                }
                 self.start_hold(now, peer);
             }
         }

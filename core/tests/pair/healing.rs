@@ -16,6 +16,7 @@ over_both_channels!(
     a_peer_that_lost_its_end_takes_the_place_of_the_dead_link,
     a_peer_that_dials_again_while_its_link_lives_is_refused_and_the_link_stays,
     d43_a_peer_that_reconnects_at_once_is_sent_to_again,
+    a_peer_that_is_disconnected_and_connected_at_once_is_connected_again,
     d64_required_peers_find_a_full_node_full_and_low_ones_make_room,
     d68_a_blocked_peer_is_cut_off_and_let_in_again_when_the_rule_goes,
 );
@@ -186,6 +187,41 @@ fn d43_a_peer_that_reconnects_at_once_is_sent_to_again<F: Channels>() {
         talk(&mut world);
         world.advance(Duration::from_secs(30));
         talk(&mut world);
+    }
+}
+
+fn a_peer_that_is_disconnected_and_connected_at_once_is_connected_again<F: Channels>() {
+    for named in [true, false] {
+        for (backlog, pipe_max) in [(0, 1 << 18), (200, 1 << 14), (2000, 1 << 18)] {
+            let mut world = pair_with::<F>(5, config());
+            world.connect(0, 1);
+            world.pipe_max = pipe_max;
+            // The other application takes nothing, so the end of the link has to wait.
+            world.ends[1].takes = false;
+            for _ in 0..backlog {
+                let (now, payload) = (world.now, vec![1; 8000].into());
+                let this = &mut world.ends[0].endpoint;
+                if this.send(now, &peer_id(1), &protocol("/echo"), payload).is_err() {
+                    break;
+                }
+                world.step();
+            }
+            let mut address = world.address(1);
+            if !named {
+                address = address.without_peer();
+            }
+            let now = world.now;
+            world.ends[0].endpoint.disconnect(now, peer_id(1)).unwrap();
+            world.ends[0].endpoint.dial(now, address).unwrap();
+            world.advance(Duration::from_millis(300));
+            world.ends[1].takes = true;
+            world.advance(Duration::from_secs(19));
+            let told = world.told(0);
+            assert_eq!(count(&told, "dialed"), 2, "{named} {backlog}: {told:?}");
+            assert_eq!(count(&told, "dial failed"), 0, "{named} {backlog}: {told:?}");
+            assert!(is_connected(&world, 0, 1) && is_connected(&world, 1, 0), "{told:?}");
+            talk(&mut world);
+        }
     }
 }
 

@@ -436,8 +436,10 @@ fn a_link_waits_for_connections_that_were_told_to_close() {
         live(&mut node, old, 1);
         node.disconnect(NOW, id(1)).unwrap();
         // What closes does not count as connected.
-        let new =
-            if outbound { dialled(&mut node, Some(id(1))) } else { accepted(&mut node, listener) };
+        let new = if outbound { dialled(&mut node, None) } else { accepted(&mut node, listener) };
+        // A dial that names the peer waits until the old ones are gone.
+        node.dial(NOW, place(9).with_peer(id(1))).unwrap();
+        assert_eq!(dials(&mut node), []);
         prove(&mut node, new, 1);
         assert_eq!(order(&mut node, new).proven_verdict, None);
         // Its last word may be an answer to an older probe.
