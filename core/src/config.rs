@@ -58,7 +58,9 @@ pub struct Config {
     /// IPv6 addresses. This machine itself is exempt. Default 16.
     pub pending_per_source_max: usize,
     /// Connections that have ended and are still heard out, or hold messages that the application
-    /// has not taken; of more than these the oldest are let go of. Default 64.
+    /// has not taken; of more than these the oldest are let go of. As many connections, and no more
+    /// than `peers_max` have, may belong to peers that were told to go, or join before somebody has
+    /// made room for them. Default 64.
     pub ending_max: usize,
     /// Dials that the application may have under way. Default 64.
     pub dials_max: usize,
@@ -301,6 +303,13 @@ impl Config {
         count("rules_max", self.rules_max, 0, 1_000_000)?;
         count("addresses_max", self.addresses_max, 8, 1_000_000)?;
         in_range("offences_max", u64::from(self.offences_max), 1, 1_000_000)
+    }
+
+    /// Places for peers that join before somebody has made room for them, or that are leaving: their
+    /// connections are as many as may be ending, within reason.
+    pub(crate) fn further_places(&self) -> usize {
+        let places = self.ending_max.checked_div(self.connections_per_peer_max).unwrap_or(0);
+        places.min(self.peers_max).max(2)
     }
 
     /// How many peers may be required: those beyond `peers_max` would be refused for ever, or push

@@ -136,23 +136,27 @@ impl Config {
     /// What a node may hold, in bytes, whatever its peers do: the sum of its bounds (P4).
     ///
     /// ```text
-    /// (peers_max * connections_per_peer_max + ending_max) * connection_memory_max()
-    ///     + min(peers_max, dials) * link_memory_max()
-    ///     + (pending_max + dials) * handshake_memory_max()
-    ///     + tables, where dials = dials_max + required_dials_max
+    /// ((peers_max + further) * connections_per_peer_max + ending_max) * connection_memory_max()
+    ///     + (peers_max + 2 * further) * link_memory_max()
+    ///     + (pending_max + dials_max + required_dials_max) * handshake_memory_max()
+    ///     + tables
     /// ```
     ///
-    /// The second line is for links of dials that cross. The tables are 4 MiB, 512 bytes for each
+    /// `further` peers may be joining or leaving: as many as have `ending_max` connections, but at
+    /// least 2 and at most `peers_max`. The second line is for links that wait for what becomes of
+    /// the connections that their peer has, or that have crossed another one. The tables are 4 MiB, 512 bytes for each
     /// of `addresses_max`, 128 for each of `rules_max` and 2 KiB for each of `required_max`. What
     /// the application keeps, and what the operating system holds for sockets, is not in it.
     #[must_use]
     pub fn memory_max(&self) -> usize {
+        let further = self.further_places();
         let connections = self
             .peers_max
+            .saturating_add(further)
             .saturating_mul(self.connections_per_peer_max)
             .saturating_add(self.ending_max);
         let dials = self.dials_max.saturating_add(self.required_dials_max);
-        let crossing = self.peers_max.min(dials);
+        let crossing = self.peers_max.saturating_add(further.saturating_mul(2));
         let pending = self.pending_max.saturating_add(dials);
         self.connection_memory_max()
             .saturating_mul(connections)
@@ -239,14 +243,17 @@ mod tests {
 
     #[test]
     fn what_is_made_to_fit_fits_and_uses_the_room() {
-        for (megabytes, peers) in [(80, 1), (144, 3), (512, 12), (1024, 20), (8192, 32)] {
+        for (megabytes, peers) in [(160, 1), (224, 3), (640, 12), (1024, 20), (8192, 32)] {
             let max = megabytes * MIB;
             let config = Config::for_memory(max, peers).unwrap();
             assert_eq!(config.validate(), Ok(()));
             assert_eq!((config.peers_max, config.max_memory), (peers, Some(max)));
             let sum = config.memory_max();
-            let parts: usize = config.connection_memory_max() * (peers + config.ending_max)
-                + config.link_memory_max() * peers
+            let further = config.further_places();
+            assert_eq!(further, config.ending_max.min(peers).max(2));
+            let parts: usize = config.connection_memory_max()
+                * (peers + further + config.ending_max)
+                + config.link_memory_max() * (peers + 2 * further)
                 + config.handshake_memory_max()
                     * (config.pending_max + config.dials_max + config.required_dials_max);
             assert_eq!(sum, parts + config.tables_memory());
@@ -259,8 +266,8 @@ mod tests {
 
     #[test]
     fn more_memory_never_lowers_a_limit() {
-        let mut last = Config::for_memory(256 * MIB, 8).unwrap();
-        for megabytes in (257..4000).step_by(97) {
+        let mut last = Config::for_memory(320 * MIB, 8).unwrap();
+        for megabytes in (321..5500).step_by(97) {
             let next = Config::for_memory(megabytes * MIB, 8).unwrap();
             let limits = |config: &Config| {
                 [

@@ -21,8 +21,8 @@
 //! sources say who is heard at all, a book knows addresses.
 //!
 //! Bounds: 64 listeners, `dials_max` dials, `pending_max` accepted links without a proof,
-//! `peers_max` peers with `connections_per_peer_max` links each and as many on their way out;
-//! 64 refusals to tell; those of its machines.
+//! `peers_max` peers, and some more that are joining or leaving, with `connections_per_peer_max` live
+//! links and two more each; 64 refusals to tell; those of its machines.
 
 mod dials;
 mod links;
@@ -152,7 +152,8 @@ impl Node {
                 },
                 seed,
             ),
-            manager: ConnectionManager::new(config.peers_max, config.elimination, seed),
+            manager: ConnectionManager::new(config.peers_max, config.elimination, seed)
+                .with_further(config.further_places()),
             blacklist: Blacklist::new(config.rules_max),
             sources: Sources::new(config.pending_per_source_max),
             book: AddressBook::new(config.addresses_max),

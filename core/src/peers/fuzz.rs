@@ -53,6 +53,7 @@ enum Stage {
 /// Peers in the order in which they came.
 struct Crowd {
     peers_max: usize,
+    further: usize,
     elimination: Elimination,
     all: Vec<(PeerId, Level, Stage)>,
 }
@@ -73,7 +74,11 @@ impl Crowd {
         let low = self.count(Stage::Present, Some(Level::Low));
         let joining = self.count(Stage::Joining, None);
         let joining_high = self.count(Stage::Joining, Some(Level::High));
-        if self.count(Stage::Leaving, None) >= max {
+        let places = match level {
+            Level::High => max + self.further,
+            Level::Low => max + self.further.div_ceil(2),
+        };
+        if self.all.len() >= places {
             return false;
         }
         match level {
@@ -120,8 +125,11 @@ fn manager(setup: u8, calls: &[u8]) {
     };
     let peers_max = usize::from(setup / 3 % 5) + 1;
     let seed = Seed::from_u64(u64::from(setup));
-    let mut manager = ConnectionManager::new(peers_max, elimination, seed);
-    let mut crowd = Crowd { peers_max, elimination, all: Vec::new() };
+    // From the least to plenty.
+    let further = 2 + usize::from(setup / 15 % 5);
+    let manager = ConnectionManager::new(peers_max, elimination, seed);
+    let mut manager = manager.with_further(further);
+    let mut crowd = Crowd { peers_max, further, elimination, all: Vec::new() };
     for call in calls {
         let (who, what) = (peer(*call), call >> 4);
         let level = if what & 1 == 0 { Level::Low } else { Level::High };

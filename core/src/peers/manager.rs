@@ -4,7 +4,8 @@
 //!
 //! A peer is unknown, *joining* (its link is being established), *present* (connected) or
 //! *leaving* (it was told to go, its links are not gone yet). It is of high level if it is
-//! required, else of low level.
+//! required, else of low level. All but the unknown ones hold a place, because all of them hold
+//! memory; there are some more places than peers that may be present.
 //!
 //! # Events
 //!
@@ -18,13 +19,13 @@
 //! may make room. M3 nobody of high level makes room while somebody of low level is there, and
 //! none of high level makes room for one of low level. M4 who has joined is never the one that
 //! makes room for itself: newcomers are refused before, not evicted after (D-66). M5 who makes
-//! room follows from the calls and the seed alone.
+//! room follows from the calls and the seed alone. M6 of the further places some are kept for high
+//! level, so that others, however many join and leave, do not keep required peers out.
 //!
 //! # Bounds
 //!
-//! `peers_max` peers that are present, three times as many that are joining, and nobody joins
-//! while as many are leaving: never more than eight times `peers_max`. All questions are answered
-//! in logarithmic time.
+//! `peers_max` peers that are present, and with those that are joining or leaving `places_max`. All
+//! questions are answered in logarithmic time.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -140,6 +141,8 @@ struct Present {
 #[derive(Debug)]
 pub struct ConnectionManager {
     peers_max: usize,
+    /// Places for peers that join before somebody has made room, and that are leaving.
+    further: usize,
     elimination: Elimination,
     rng: Rng,
     entries: BTreeMap<PeerId, Entry>,
@@ -152,11 +155,13 @@ pub struct ConnectionManager {
 }
 
 impl ConnectionManager {
-    /// A manager that knows nobody, of at most `peers_max` peers.
+    /// A manager that knows nobody, of at most `peers_max` present peers, and as many (or 2) that
+    /// are joining or leaving beside them.
     #[must_use]
     pub fn new(peers_max: usize, elimination: Elimination, seed: Seed) -> Self {
         Self {
             peers_max,
+            further: peers_max.max(2),
             elimination,
             rng: seed.rng("elimination", 0),
             entries: BTreeMap::new(),
@@ -167,6 +172,18 @@ impl ConnectionManager {
             leaving: 0,
             came: 0,
         }
+    }
+
+    /// The same with `further` places, at least 2, beside those of present peers.
+    #[must_use]
+    pub fn with_further(self, further: usize) -> Self {
+        Self { further: further.max(2), ..self }
+    }
+
+    /// How many peers it may know at the same time.
+    #[must_use]
+    pub const fn places_max(&self) -> usize {
+        self.peers_max.saturating_add(self.further)
     }
 
     /// A peer that is not known asks to join; one that is known stays what it is.
@@ -268,16 +285,19 @@ impl ConnectionManager {
     }
 
     fn has_room(&self, level: Level) -> bool {
-        if self.leaving >= self.peers_max {
-            return false;
-        }
         if level == Level::High {
             // Those of low level that are joining do not keep it out: they may have to wait.
             let high = self.high.places.len().saturating_add(self.joining_high);
-            return match self.elimination {
-                Elimination::LastIn => high < self.peers_max,
-                Elimination::Random | Elimination::FirstIn => self.joining_high < self.peers_max,
-            };
+            return self.len() < self.places_max()
+                && match self.elimination {
+                    Elimination::LastIn => high < self.peers_max,
+                    Elimination::Random | Elimination::FirstIn => {
+                        self.joining_high < self.peers_max
+                    }
+                };
+        }
+        if self.len() >= self.peers_max.saturating_add(self.further.div_ceil(2)) {
+            return false;
         }
         let joining = self.joining_low.saturating_add(self.joining_high);
         let taken = self.present().saturating_add(joining);
@@ -391,6 +411,6 @@ impl ConnectionManager {
             }
         }
         assert!(self.present() <= self.peers_max);
-        assert!(self.entries.len() <= self.peers_max.saturating_mul(8));
+        assert!(self.entries.len() <= self.places_max());
     }
 }

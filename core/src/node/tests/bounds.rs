@@ -2,18 +2,14 @@
 
 use super::peers::{comings_and_goings, later, place};
 use super::*;
+use crate::node::links::Stage;
+use crate::peers::Elimination;
+use crate::supervisor::RequiredPhase;
 
 #[test]
 fn nobody_new_is_let_in_while_the_application_does_not_hear_of_those_that_left() {
     let mut node = node_with(|config| config.pending_max = 2000);
     let listener = listening(&mut node);
-    let name = |number: usize| {
-        let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-        text[3] = b"123456789"[number % 9];
-        text[4] = b"123456789"[number / 9 % 9];
-        text[5] = b"123456789"[number / 81 % 9];
-        PeerId::from_bytes(&text).unwrap()
-    };
     let mut refused = 0;
     for number in 0..729 {
         let link = accepted(&mut node, listener);
@@ -32,6 +28,64 @@ fn nobody_new_is_let_in_while_the_application_does_not_hear_of_those_that_left()
     assert_eq!(comings_and_goings(&mut node).len(), 128);
     let link = accepted(&mut node, listener);
     live(&mut node, link, 1);
+}
+
+/// Ids of many peers.
+fn name(number: usize) -> PeerId {
+    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
+    text[3] = b"123456789"[number % 9];
+    text[4] = b"123456789"[number / 9 % 9];
+    text[5] = b"123456789"[number / 81 % 9];
+    PeerId::from_bytes(&text).unwrap()
+}
+
+#[test]
+fn links_of_peers_that_make_room_and_do_not_go_are_within_what_memory_is_counted_for() {
+    for elimination in [Elimination::FirstIn, Elimination::Random, Elimination::LastIn] {
+        for per_peer in [1, 2] {
+            let mut node = node_with(|config| {
+                (config.peers_max, config.ending_max) = (4, 3);
+                config.connections_per_peer_max = per_peer;
+                (config.pending_max, config.elimination) = (2000, elimination);
+            });
+            let listener = listening(&mut node);
+            let further = node.config().further_places();
+            let places = 4 + further;
+            let (mut live_most, mut all_most) = (0, 0);
+            for number in 0..600 {
+                // Each peer comes three times, and nobody goes who was told to.
+                let link = accepted(&mut node, listener);
+                let proven = Some(name(number / 3 % 40));
+                node.handle_report(NOW, link, ToNode { proven, ..ToNode::default() });
+                let verdict = order(&mut node, link).proven_verdict;
+                if matches!(verdict, Some(Verdict::Refuse(_))) {
+                    close(&mut node, link, CloseReason::RemoteClosed);
+                } else if number % 7 != 0 && verdict.is_some() {
+                    exchange(&mut node, link);
+                }
+                told(&mut node);
+                let is_live = |id: &&ConnectionId| {
+                    node.links.get(**id).is_some_and(|link| matches!(link.stage, Stage::Live(_)))
+                };
+                let all = node.links.ids();
+                live_most = live_most.max(all.iter().filter(is_live).count());
+                all_most = all_most.max(all.len());
+            }
+            let connections = places * per_peer;
+            assert!(live_most <= connections, "{elimination:?} {per_peer}: {live_most}");
+            assert!(all_most <= connections + 4 + 2 * further, "{all_most}");
+            // A required peer finds a place all the same.
+            let required = node.require(NOW, vec![place(1).with_peer(name(700))]).unwrap();
+            let link = dials(&mut node)[0].0;
+            node.handle_dialed(NOW, link, at(1)).unwrap();
+            let proven = Some(name(700));
+            node.handle_report(NOW, link, ToNode { proven, ..ToNode::default() });
+            assert!(matches!(order(&mut node, link).proven_verdict, Some(Verdict::Proceed { .. })));
+            exchange(&mut node, link);
+            let phase = node.required_state(required).unwrap().phase;
+            assert!(matches!(phase, RequiredPhase::Connected { .. }), "{phase:?}");
+        }
+    }
 }
 
 #[test]
