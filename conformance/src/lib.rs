@@ -179,6 +179,9 @@ macro_rules! suite {
                     a_stop_wakes_one_who_waits_for_room
                     peers_that_come_and_go_leave_a_bounded_heap
                 }
+                secrecy {
+                    what_passes_between_nodes_can_be_read_only_without_security
+                }
                 stop {
                     what_was_queued_arrives_and_both_sides_are_told
                     listeners_go_first

@@ -36,6 +36,8 @@ struct State {
     /// Bytes of the target are left where they are.
     holds_down: AtomicBool,
     links: Mutex<Vec<Link>>,
+    /// What has passed, up and down, if that is kept.
+    passed: Option<[Mutex<Vec<u8>>; 2]>,
 }
 
 /// Both ends of what is relayed, and whether that is over.
@@ -55,6 +57,15 @@ pub(crate) enum Cut {
 
 impl Relay {
     pub(crate) fn start(target: SocketAddr) -> Self {
+        Self::start_with(target, None)
+    }
+
+    /// One that keeps what passes.
+    pub(crate) fn recording(target: SocketAddr) -> Self {
+        Self::start_with(target, Some(Default::default()))
+    }
+
+    fn start_with(target: SocketAddr, passed: Option<[Mutex<Vec<u8>>; 2]>) -> Self {
         let listener = TcpListener::bind(ANY_PORT).unwrap();
         listener.set_nonblocking(true).unwrap();
         let local = listener.local_addr().unwrap();
@@ -65,10 +76,17 @@ impl Relay {
             holds_down: AtomicBool::new(false),
             quota_up: AtomicUsize::new(usize::MAX),
             links: Mutex::default(),
+            passed,
         });
         let shared = Arc::clone(&state);
         let thread = std::thread::spawn(move || accept(&shared, &listener));
         Self { state, local, thread: Some(thread) }
+    }
+
+    /// What has passed so far, up and down, in a relay that keeps it.
+    pub(crate) fn passed(&self) -> [Vec<u8>; 2] {
+        let passed = self.state.passed.as_ref().expect("a relay that keeps what passes");
+        passed.each_ref().map(|bytes| bytes.lock().unwrap().clone())
     }
 
     /// Where it is.
@@ -215,6 +233,10 @@ fn carry(state: &State, cut: &AtomicBool, (mut from, mut to): (TcpStream, TcpStr
             Err(error) if is_pause(&error) => continue,
             Err(_) => return,
         };
+        if let Some([passed_up, passed_down]) = &state.passed {
+            let passed = if up { passed_up } else { passed_down };
+            passed.lock().unwrap().extend_from_slice(&buffer[..taken]);
+        }
         let mut left = &buffer[..taken];
         while !left.is_empty() && !cut.load(Ordering::SeqCst) {
             match to.write(left) {

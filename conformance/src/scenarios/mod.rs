@@ -9,5 +9,6 @@ pub mod exchange;
 pub mod healing;
 pub mod loss;
 pub mod pressure;
+pub mod secrecy;
 pub mod stop;
 pub mod streams;
