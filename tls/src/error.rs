@@ -8,7 +8,7 @@ use headwater_core::secure::ChannelError;
 use headwater_identity::{KeyType, PublicKeyError};
 
 /// Why this node does not accept a peer. One that is refused in its handshake hears of it as an
-/// alert.
+/// alert; one that is refused later, because the rules have changed, hears an orderly end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

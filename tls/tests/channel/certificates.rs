@@ -106,6 +106,23 @@ fn keys_that_are_not_supported_are_named_and_refused() {
 }
 
 #[test]
+fn d110_a_peer_that_has_an_ed25519_key_has_nothing_to_prove_it_with() {
+    // Who shows such a certificate all the same is refused for its type, above.
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap().der().to_vec();
+    let der = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+    let mut rogue = Rogue::forging(vec![certificate]);
+    rogue.key = rustls::crypto::aws_lc_rs::sign::any_eddsa_type(&der).unwrap();
+    let meeting = rogue.meets(&new_tls(), Direction::Inbound);
+    assert_eq!(*meeting.refusal(), Refusal::NoCertificate);
+    assert_eq!(meeting.alert(), AlertDescription::CertificateRequired);
+    let meeting = rogue.meets(&new_tls(), Direction::Outbound);
+    let alert = headwater_tls::TlsError::Alert { alert: "handshake_failure".into() };
+    assert_eq!(*meeting.ours.failure(), alert);
+    assert!(meeting.rogue_error.is_some());
+}
+
+#[test]
 fn an_sm2_certificate_is_refused_with_the_reason() {
     let sm2 = identities().into_iter().find(|id| id.key_type == "sm2").unwrap();
     let rogue = Rogue::forging(vec![sm2.certificate.unwrap()]);

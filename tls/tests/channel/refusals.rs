@@ -145,11 +145,22 @@ fn rules_that_change_between_the_proof_and_the_end_of_a_handshake_hold() {
         let mut link = if dials { Link::new(&ours, &other) } else { Link::new(&other, &ours) };
         link.run();
         assert!(asked.load(Ordering::Relaxed));
-        let end = if dials { &link.dialer } else { &link.listener };
+        let (end, there) = if dials {
+            (&mut link.dialer, &mut link.listener)
+        } else {
+            (&mut link.listener, &mut link.dialer)
+        };
         let refusal = Refusal::NotAllowed { peer: other.local() };
         assert_eq!(*end.failure(), TlsError::Refused(refusal));
         assert!(!end.proven && end.channel.peer().is_none());
         assert_eq!(ours.proven(&other.local()), None);
+        // It is too late for another alert than that of an end, which the connection asks for.
+        end.channel.close();
+        end.speak(usize::MAX);
+        let said = end.wire.split();
+        there.hear(&said);
+        assert!(there.closed && there.error.is_none(), "{:?}", there.error);
+        assert_eq!(there.channel.handle_eof(), Ok(()));
     }
 }
 
