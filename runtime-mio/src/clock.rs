@@ -19,6 +19,18 @@ impl Clock {
         Instant::ZERO.after(self.origin.elapsed())
     }
 
+    /// As if so much time had passed.
+    #[cfg(test)]
+    pub(crate) fn jump_ahead(&mut self, by: Duration) {
+        self.origin -= by;
+    }
+
+    /// As if so much time had not passed yet.
+    #[cfg(test)]
+    pub(crate) fn jump_back(&mut self, by: Duration) {
+        self.origin += by;
+    }
+
     /// How long it is until `at`; zero if that is past.
     pub(crate) fn until(&self, at: Instant) -> Duration {
         at.since(self.now())

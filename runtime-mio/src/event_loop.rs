@@ -30,6 +30,8 @@ mod calls;
 mod commands;
 mod links;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use links::Links;
 

@@ -166,3 +166,37 @@ async fn every_accepted_message_is_received_or_counted_when_the_peer_says_someth
         assert!(lost > 0, "it was to be full");
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_costs_no_connection() {
+    // The system's own clock cannot: it is monotonic, and stands still with the machine.
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let (mut one, mut two) = pair().await;
+    for end in [&mut one, &mut two] {
+        // What is under way has deadlines, and those would be over.
+        while !matches!(
+            within(end.notifications.recv()).await,
+            Some(Notification::Supported { .. })
+        ) {}
+    }
+    for round in 0..3_u8 {
+        tokio::time::pause();
+        tokio::time::advance(DAY).await;
+        tokio::time::resume();
+        // The probe that is due now has to be answered first.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        one.node.send(&two.node.id(), &echo(), Bytes::from(vec![round])).unwrap();
+        assert_eq!(within(two.messages.recv()).await.unwrap().payload[..], [round]);
+        two.node.send(&one.node.id(), &echo(), Bytes::from(vec![round])).unwrap();
+        assert_eq!(within(one.messages.recv()).await.unwrap().payload[..], [round]);
+    }
+    within(one.node.stop()).await;
+    let mut lost = Vec::new();
+    while let Some(told) = within(one.notifications.recv()).await {
+        if let Notification::Disconnected { reason, .. } = told {
+            lost.push(reason);
+        }
+    }
+    assert_eq!(lost, [headwater_core::error::CloseReason::Stopping]);
+    within(two.node.stop()).await;
+}
