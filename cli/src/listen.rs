@@ -188,7 +188,7 @@ impl Listener {
             Ok(parsed) => parsed,
             Err(_) if ours => return Err(Broken::format("a message does not follow the format")),
             Err(_) => {
-                tracing::warn!(%peer, "a message does not follow the format");
+                tracing::trace!(%peer, "a message does not follow the format");
                 return Ok(());
             }
         };
@@ -198,14 +198,14 @@ impl Listener {
                 let text = "another transfer is under way".to_owned();
                 let refuse = Part::Refuse(Ending { cause: Cause::Busy, text });
                 net.send(&peer, part::encode(transfer, &refuse));
-                tracing::info!(%peer, "a second sender was refused");
+                tracing::trace!(%peer, "a second sender was refused");
                 Ok(())
             }
             (Part::Offer { length, name }, None) => {
                 self.offered(net, peer, transfer, length, &name).await
             }
-            (part, _) => {
-                tracing::debug!(%peer, ?part, "a message of no transfer");
+            _ => {
+                tracing::trace!(%peer, "a message of no transfer");
                 Ok(())
             }
         }

@@ -46,7 +46,8 @@ impl Report {
         }
     }
 
-    /// A notification, as an event and in the log.
+    /// A notification, as an event and in the log. What a peer can cause with one message, as often
+    /// as it likes, is logged at the level of traces alone.
     pub(crate) fn notification(self, node: Option<&str>, notification: &Notification) {
         match notification {
             Notification::Connected { peer } => {
@@ -61,12 +62,12 @@ impl Report {
             Notification::Supported { peer, protocol } => {
                 let (peer, protocol) = (peer.as_str(), protocol.as_str());
                 self.event_of(node, Event::Supported { peer, protocol });
-                tracing::info!(target: LOG, node, peer, protocol, "supported");
+                tracing::trace!(target: LOG, node, peer, protocol, "supported");
             }
             Notification::Unsupported { peer, protocol } => {
                 let (peer, protocol) = (peer.as_str(), protocol.as_str());
                 self.event_of(node, Event::Unsupported { peer, protocol });
-                tracing::info!(target: LOG, node, peer, protocol, "unsupported");
+                tracing::trace!(target: LOG, node, peer, protocol, "unsupported");
             }
             Notification::Retrying { .. }
             | Notification::GaveUp { .. }

@@ -97,20 +97,20 @@ impl Actions {
             Ok(()) => return,
             Err(SendError::Full { payload }) => (payload.clone(), payload.len()),
             Err(error) => {
-                tracing::debug!(%peer, %protocol, %error, "no echo");
+                tracing::trace!(%peer, %protocol, %error, "no echo");
                 return;
             }
         };
         let now = Instant::now();
         self.slow.retain(|_, until| *until > now);
         if self.slow.contains_key(&peer) {
-            tracing::debug!(%peer, %protocol, bytes, "an echo was dropped");
+            tracing::trace!(%peer, %protocol, bytes, "an echo was dropped");
             return;
         }
         let sent = timeout(ECHO_PATIENCE, self.node.send_wait(&peer, &protocol, payload)).await;
         match sent {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%peer, %protocol, %error, "no echo"),
+            Ok(Err(error)) => tracing::trace!(%peer, %protocol, %error, "no echo"),
             Err(_) => {
                 self.slow.insert(peer, now + PENALTY);
                 let text = "echoes are dropped: the peer does not read them";

@@ -9,3 +9,4 @@ mod node;
 mod program;
 mod transfer;
 mod usage;
+mod verbose;
