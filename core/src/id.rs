@@ -231,6 +231,12 @@ impl ProtocolId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is a clone of `other`, which is quicker to see than that it is equal; false may
+    /// mean that it is equal and no clone.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl core::borrow::Borrow<str> for ProtocolId {

@@ -2,17 +2,23 @@
 //!
 //! Messages come from the outbox. A batch of small ones borrows one stream of the pool until its
 //! last byte is framed; so does each large one, as long as large ones use at most half of the
-//! pool. A stream that the application borrowed is a lane of its own, whose messages stay in
-//! order. What a failed stream had not begun to send goes to another; the rest is counted.
+//! pool. Large ones go one after another: side by side all of them would take longer, and their
+//! bytes would be in memory at both ends meanwhile. But one that waits for credit, or has more left
+//! than the next one is long, holds up nobody. A stream that the application borrowed is a lane of
+//! its own, whose messages stay in order. What a failed stream had not begun to send goes to
+//! another; the rest is counted.
 //!
 //! Bounds: the outbox holds `outbox_max` bytes and one message; on streams stand unframed at most
-//! `outbox_max` bytes and a batch of small messages, and four large ones; parcels that came back wait in `pending`, at most what the lanes held, plus
-//! what other connections of the peer left over.
+//! `outbox_max` bytes and a batch of small messages, and four large ones; parcels that came back
+//! wait in `pending`, at most what the lanes held, plus what other connections of the peer left
+//! over.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use core::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::mailbox::Tally;
 use super::parcel::{Parcel, parcel_of};
@@ -95,7 +101,8 @@ pub(super) struct Lanes {
     /// The part of it that batches of small messages have.
     unframed_small: usize,
     unframed_max: usize,
-    large: usize,
+    /// The streams of large messages, at most [`LARGE_MAX`].
+    large: SmallVec<[StreamId; LARGE_MAX]>,
     news: VecDeque<(LaneId, LaneNews)>,
     send_deadline: Duration,
     /// Emptied deques of finished lanes, so that a new lane allocates nothing.
@@ -119,7 +126,7 @@ impl Lanes {
             unframed: 0,
             unframed_small: 0,
             unframed_max: config.outbox_max,
-            large: 0,
+            large: SmallVec::new(),
             news: VecDeque::new(),
             send_deadline: config.send_deadline,
             spare: Vec::new(),
@@ -225,7 +232,7 @@ impl Lanes {
     /// Puts the next parcel on a stream; false if there is none, or no stream for it.
     fn place_next(&mut self, now: Instant, uni: &mut Session) -> bool {
         if let Some(parcel) = self.pending.front() {
-            let large = parcel.is_large();
+            let large = parcel.is_large().then(|| parcel.len());
             let Some(stream) = self.borrow(uni, large) else { return false };
             if let Some(parcel) = self.pending.pop_front() {
                 self.assign(uni, stream, parcel);
@@ -233,8 +240,8 @@ impl Lanes {
             return true;
         }
         let deadline = self.outbox_deadline.min(now.after(self.send_deadline));
-        if self.outbox.small_messages() > 0 && self.may_place(false) {
-            if let Some(stream) = self.borrow(uni, false) {
+        if self.outbox.small_messages() > 0 {
+            if let Some(stream) = self.borrow(uni, None) {
                 // What the stream has credit for, so that the batch never waits half way.
                 let credit = uni.credit(stream) as usize;
                 match self.outbox.take_small_within(credit) {
@@ -246,8 +253,8 @@ impl Lanes {
                 return true;
             }
         }
-        if self.outbox.large_messages() > 0 {
-            if let Some(stream) = self.borrow(uni, true) {
+        if let Some(len) = self.outbox.large_len() {
+            if let Some(stream) = self.borrow(uni, Some(len)) {
                 match self.outbox.take_large() {
                     Some(large) => self.assign(uni, stream, Parcel::from_large(large, deadline)),
                     None => self.give_stream_back(uni, stream),
@@ -258,19 +265,24 @@ impl Lanes {
         false
     }
 
-    /// Whether one more parcel may stand unframed. Large and small ones are counted apart, so
-    /// that a large message whose stream has no credit does not hold up small ones.
-    fn may_place(&self, large: bool) -> bool {
-        if large {
-            // Large messages leave half of the pool to small ones.
-            self.large < (self.pool.current() / 2).clamp(1, LARGE_MAX)
-        } else {
-            self.unframed_small < self.unframed_max
+    /// Whether one more large message, of `len` bytes, may stand on a stream.
+    fn may_place_large(&self, uni: &Session, len: usize) -> bool {
+        // Large messages leave half of the pool to small ones.
+        if self.large.len() >= (self.pool.current() / 2).clamp(1, LARGE_MAX) {
+            return false;
         }
+        let moving = self.large.iter().filter(|stream| uni.credit(**stream) > 0);
+        moving.map(|stream| uni.queued(*stream)).all(|left| len < left)
     }
 
-    fn borrow(&mut self, uni: &Session, large: bool) -> Option<StreamId> {
-        if !self.may_place(large) {
+    /// A stream for a large message of so many bytes, or for small ones. These are counted apart,
+    /// so that a large message whose stream has no credit does not hold up small ones.
+    fn borrow(&mut self, uni: &Session, large: Option<usize>) -> Option<StreamId> {
+        let may_place = match large {
+            Some(len) => self.may_place_large(uni, len),
+            None => self.unframed_small < self.unframed_max,
+        };
+        if !may_place {
             return None;
         }
         self.pool.borrow(|stream| uni.credit(*stream)).ok()
@@ -279,7 +291,9 @@ impl Lanes {
     fn assign(&mut self, uni: &mut Session, stream: StreamId, parcel: Parcel) {
         let large = parcel.is_large();
         uni.set_priority(stream, if large { Priority::Bulk } else { Priority::Normal });
-        self.large = self.large.saturating_add(usize::from(large));
+        if large {
+            self.large.push(stream);
+        }
         let deadline = parcel.deadline;
         if !large {
             self.unframed_small = self.unframed_small.saturating_add(parcel.len());
@@ -348,7 +362,6 @@ impl Lanes {
         if lane.lent.is_some() {
             self.feed_lent(now, uni, id);
         } else {
-            self.large = self.large.saturating_sub(usize::from(large));
             self.remove(id);
             self.give_stream_back(uni, stream);
         }
@@ -370,6 +383,7 @@ impl Lanes {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
         self.by_stream.retain(|(stream, _)| *stream != lane.stream);
+        self.large.retain(|stream| *stream != lane.stream);
         let mut parcels = core::mem::take(&mut lane.parcels);
         parcels.clear();
         self.spare.push(parcels);
@@ -402,9 +416,7 @@ impl Lanes {
         let lent = self.remove(id).and_then(|lane| lane.lent);
         for parcel in parcels.drain(..) {
             let len = parcel.len();
-            if lent.is_none() && parcel.is_large() {
-                self.large = self.large.saturating_sub(1);
-            } else if lent.is_none() {
+            if lent.is_none() && !parcel.is_large() {
                 self.unframed_small = self.unframed_small.saturating_sub(len);
             }
             let rest = parcel.split(framed.min(len), reason, &mut self.undelivered);
@@ -683,6 +695,12 @@ impl Lanes {
             .filter_map(|s| s.lane.as_ref())
             .filter(|lane| lane.lent.is_none() && !lane.parcels.iter().any(Parcel::is_large));
         assert_eq!(small.map(|lane| lane.len).sum::<usize>(), self.unframed_small);
+        let large = |stream: &StreamId| {
+            let lane = self.lane_of(*stream).and_then(|id| self.slots.get(id.index as usize));
+            let lane = lane.and_then(|slot| slot.lane.as_ref());
+            lane.is_some_and(|lane| lane.parcels.iter().any(Parcel::is_large))
+        };
+        assert!(self.large.len() <= LARGE_MAX && self.large.iter().all(large));
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes};
 use super::tally::Tally;
 use crate::buffer::AppendSlab;
 use crate::id::ProtocolId;
-use crate::wire::package::{self, Walk};
+use crate::wire::package::{self, LastHead, Walk};
 
 /// The first size of a slab of small messages, in bytes.
 const SMALL_SLAB: usize = 16 << 10;
@@ -84,6 +84,7 @@ pub(super) struct Lanes {
     /// Encoded packages, one after another.
     small: AppendSlab,
     small_messages: usize,
+    last_head: LastHead,
     /// The heads of `large`, one after another.
     heads: AppendSlab,
     large: VecDeque<Large>,
@@ -121,6 +122,7 @@ impl Lanes {
         Self {
             small: AppendSlab::new(SMALL_SLAB),
             small_messages: 0,
+            last_head: LastHead::new(),
             heads: AppendSlab::new(HEAD_SLAB),
             large: VecDeque::new(),
             large_bytes: 0,
@@ -151,9 +153,7 @@ impl Lanes {
     pub(super) fn push_small(&mut self, protocol: &ProtocolId, payload: &[u8], compressed: bool) {
         let len = package::encoded_len(protocol.as_str().len(), payload.len());
         let out = self.small.room(len);
-        package::package_head(out, protocol.as_str(), payload.len());
-        out.put_slice(payload);
-        out.put_slice(&package::tail(compressed));
+        self.last_head.write(out, protocol, payload, compressed);
         self.count_small(len, 1);
     }
 
@@ -219,6 +219,11 @@ impl Lanes {
         let Large { head_len, payload, compressed, protocol } = large;
         let head = self.heads.cut(head_len)?;
         Some(LargeMessage { head, payload, tail: package::tail(compressed), protocol })
+    }
+
+    /// The encoded length of the first large message.
+    pub(super) fn large_len(&self) -> Option<usize> {
+        self.large.front().map(Large::encoded_len)
     }
 
     /// Keeps a sequence from now on, or no more. What is inside comes small messages first.

@@ -5,6 +5,7 @@ use core::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{gzip, varint};
+use crate::id::ProtocolId;
 
 /// How many bytes the length in front of a package takes.
 pub const PREFIX_LEN: usize = 8;
@@ -93,6 +94,53 @@ pub fn package_head(out: &mut BytesMut, protocol: &str, payload_len: usize) {
 
 /// A head of at most this many bytes is put together before it is appended.
 const SHORT_HEAD_MAX: usize = 64;
+
+/// The head of the package before: the next one of the same protocol and length has the same.
+#[derive(Clone, Debug)]
+pub(crate) struct LastHead {
+    protocol: Option<ProtocolId>,
+    payload_len: usize,
+    head: [u8; SHORT_HEAD_MAX],
+    len: usize,
+}
+
+impl LastHead {
+    pub(crate) const fn new() -> Self {
+        Self { protocol: None, payload_len: 0, head: [0; SHORT_HEAD_MAX], len: 0 }
+    }
+
+    /// Appends a package whose payload is in the form that travels.
+    pub(crate) fn write(
+        &mut self,
+        out: &mut BytesMut,
+        protocol: &ProtocolId,
+        payload: &[u8],
+        compressed: bool,
+    ) {
+        let is_last = self.payload_len == payload.len()
+            && self.protocol.as_ref().is_some_and(|last| last.is_same(protocol));
+        if !is_last {
+            self.renew(protocol, payload.len());
+        }
+        match self.head.get(..self.len) {
+            Some(head) if self.len > 0 => out.put_slice(head),
+            _ => package_head(out, protocol.as_str(), payload.len()),
+        }
+        out.put_slice(payload);
+        out.put_slice(if compressed { &TAIL_GZIP } else { &TAIL_PLAIN });
+    }
+
+    #[cold]
+    fn renew(&mut self, protocol: &ProtocolId, payload_len: usize) {
+        let name = protocol.as_str().as_bytes();
+        let body = u64::try_from(body_len(name.len(), payload_len)).unwrap_or(u64::MAX);
+        self.len = short_head(&mut self.head, body, name, payload_len).unwrap_or(0);
+        self.payload_len = payload_len;
+        if self.protocol.as_ref() != Some(protocol) {
+            self.protocol = Some(protocol.clone());
+        }
+    }
+}
 
 /// Writes the head if id and payload are short; gives its length.
 fn short_head(
