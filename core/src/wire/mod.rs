@@ -20,6 +20,7 @@
 
 pub mod decode;
 pub mod exchanger;
+pub(crate) mod familiar;
 pub mod gzip;
 pub mod package;
 pub mod varint;

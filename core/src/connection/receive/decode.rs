@@ -112,6 +112,13 @@ impl Receiver {
         self.buffers.granted = window.saturating_add(end.saturating_sub(at)).max(4096);
         while at < end {
             let Some(state) = self.streams.get_mut(&stream) else { return Ok(end) };
+            if !copy && state.decoder.is_between() {
+                at = self.publish_run(stream, chunk, at..end);
+                if at >= end {
+                    break;
+                }
+            }
+            let Some(state) = self.streams.get_mut(&stream) else { return Ok(end) };
             let input = chunk.get(at..end).unwrap_or(&[]);
             if self.inbox_held >= self.inbox_max && !state.passes {
                 state.passes = state.decoder.is_next(ProtocolId::EXCHANGER, [input]) == Some(true);
@@ -149,6 +156,32 @@ impl Receiver {
             }
         }
         Ok(at)
+    }
+
+    /// Publishes the packages at the front of `range` that are whole, and of the protocol of the
+    /// message before; gives where it stopped. The stream is between two packages.
+    fn publish_run(&mut self, stream: StreamId, chunk: &Bytes, range: Range<usize>) -> usize {
+        let Range { start: mut at, end } = range;
+        let Some(protocol) = self.familiar_place else { return at };
+        while self.inbox_held < self.inbox_max {
+            let input = chunk.get(at..end).unwrap_or(&[]);
+            let Some(found) = self.familiar.read(input, self.limits.message_max) else { break };
+            let mut share =
+                Share { stream: stream.0, credit: as_u32(found.end), ..Share::default() };
+            let place = match self.listed {
+                Some(place) => place,
+                None => {
+                    let place = self.inbox.chunk(chunk.clone());
+                    self.listed = Some(place);
+                    share.held = as_u32(chunk.len());
+                    place
+                }
+            };
+            let start = at.saturating_add(found.payload.start);
+            self.publish(place, start..at.saturating_add(found.payload.end), protocol, share);
+            at = at.saturating_add(found.end);
+        }
+        at
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one decoded package")]
@@ -205,6 +238,10 @@ impl Receiver {
         if payload.len() > self.limits.message_max {
             self.give_back(now, uni, share);
             return self.offend(now, uni, stream, Offence::Package);
+        }
+        if self.familiar_place != Some(place) {
+            self.familiar.learn(name);
+            self.familiar_place = Some(place);
         }
         let (chunk, range, held) = self.list(source, payload);
         self.publish(chunk, range, place, Share { held: as_u32(held), ..share });

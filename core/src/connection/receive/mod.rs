@@ -36,6 +36,7 @@ use crate::mux::{INITIAL_WINDOW, Session, StreamId};
 use crate::protocol::ProtocolSet;
 use crate::receive::{Admission, StreamGate};
 use crate::time::Instant;
+use crate::wire::familiar::Familiar;
 use crate::wire::{AssemblyBuffers, DecodeLimits, Decoder, ExchangerLimits};
 
 /// How much of an unfinished package is not credited before it is consumed.
@@ -117,6 +118,9 @@ pub(super) struct Receiver {
     closed: bool,
     /// The place in the inbox of the chunk that is being decoded, once it is listed.
     listed: Option<u32>,
+    /// The protocol of the last message that was listed in the inbox, and its place there.
+    familiar: Familiar,
+    familiar_place: Option<u32>,
     offences: Offences,
     /// Latest protocol lists of the peer that came as messages.
     pub(super) pushed: Option<ProtocolSet>,
@@ -180,6 +184,8 @@ impl Receiver {
             inbox_max: config.inbox_max,
             closed: false,
             listed: None,
+            familiar: Familiar::new(),
+            familiar_place: None,
             offences: Offences::new(config.offences_max, now),
             pushed: None,
             push_ok: None,
@@ -188,6 +194,7 @@ impl Receiver {
 
     pub(super) fn set_ours(&mut self, ours: ProtocolSet) {
         self.ours = ours;
+        self.familiar_place = None;
         self.inbox.forget_protocols();
     }
 
@@ -206,6 +213,7 @@ impl Receiver {
             batch.begin(self.peer);
             core::mem::swap(&mut self.inbox, batch);
             self.listed = None;
+            self.familiar_place = None;
             self.refill(now, uni);
         }
     }
@@ -484,6 +492,7 @@ impl Receiver {
     /// Drops what the application has not taken.
     pub(super) fn discard(&mut self) {
         self.inbox.discard();
+        self.familiar_place = None;
         self.inbox_held = 0;
         for stream in core::mem::take(&mut self.blocked) {
             if let Some(state) = self.streams.get_mut(&stream) {
