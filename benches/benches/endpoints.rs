@@ -14,16 +14,7 @@ fn messages(criterion: &mut Criterion) {
         let fresh = vec![7_u8; len];
         group.bench_function(BenchmarkId::from_parameter("headwater"), |bencher| {
             let mut pair = Pair::new();
-            bencher.iter(|| {
-                let (mut sent, mut received) = (0, 0);
-                while received < count {
-                    while sent < count && pair.send(Bytes::copy_from_slice(&fresh)) {
-                        sent += 1;
-                    }
-                    pair.exchange();
-                    received += pair.receive().0;
-                }
-            });
+            bencher.iter(|| pair.transfer(&fresh, count));
         });
         group.bench_function(BenchmarkId::from_parameter("ceiling"), |bencher| {
             let mut pipe = BytesMut::with_capacity(1 << 21);

@@ -3,7 +3,8 @@
 //! one `send` for each, counted at the receiver.
 //!
 //! After criterion's figures the pairs are run in turn, A B A B, and the ratio of the median of
-//! seven pairs is printed: the figure to compare between machines.
+//! seven pairs is printed: the figure to compare between machines. `-- only=NAME` leaves criterion
+//! out, and all runtimes but one.
 
 #![allow(missing_docs, reason = "what the macro makes has none")]
 
@@ -15,6 +16,7 @@ use headwater_benches::Security::{self, Insecure, Tls};
 use headwater_benches::tokio_framing::Framing;
 use headwater_benches::{mio_framing, mio_nodes, mio_turns, tokio_nodes};
 use headwater_core::secure::ChannelFactory;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 
@@ -104,18 +106,21 @@ fn mio_nodes(security: Security) -> Box<dyn Subject> {
     Box::new(MioNodes(mio_nodes::Nodes::connect(security)))
 }
 
-fn subjects() -> Vec<Subjects> {
-    vec![
-        ("tokio", tokio_nodes(Insecure), plain_framing()),
-        ("mio", Box::new(MioTurns(mio_turns::Turns::insecure())), mio_framing()),
-        ("mio thread", mio_nodes(Insecure), mio_framing()),
-        ("tokio tls", tokio_nodes(Tls), tls_framing()),
-        ("mio tls", Box::new(MioTurns(mio_turns::Turns::tls())), tls_framing()),
-    ]
+const RUNTIMES: [&str; 5] = ["tokio", "mio", "mio thread", "tokio tls", "mio tls"];
+
+fn subjects(runtime: &'static str) -> Subjects {
+    let (ours, ceiling): (Box<dyn Subject>, _) = match runtime {
+        "tokio" => (tokio_nodes(Insecure), plain_framing()),
+        "mio" => (Box::new(MioTurns(mio_turns::Turns::insecure())), mio_framing()),
+        "mio thread" => (mio_nodes(Insecure), mio_framing()),
+        "tokio tls" => (tokio_nodes(Tls), tls_framing()),
+        _ => (Box::new(MioTurns(mio_turns::Turns::tls())), tls_framing()),
+    };
+    (runtime, ours, ceiling)
 }
 
 fn one_way(criterion: &mut Criterion) {
-    let mut subjects = subjects();
+    let mut subjects = RUNTIMES.map(subjects);
     for (len, count, _) in CASES {
         let message = Bytes::from(vec![7_u8; len]);
         let count = count / 8;
@@ -140,16 +145,13 @@ fn seconds(subject: &mut dyn Subject, message: &Bytes, count: usize) -> (f64, f6
     (wall, processor_seconds() - before)
 }
 
-/// What the process has used of processors, user and system, in steps of 10 ms; 0 where the
-/// system does not say.
+/// What the process has used of processors, user and system.
 fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / 100.0
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
-fn ratios() {
+fn ratios(only: Option<&str>) {
     println!(
         "\nheadwater / hand-written framing, loopback TCP, median of {PAIRS} alternating pairs"
     );
@@ -159,7 +161,8 @@ fn ratios() {
         "{:<10} {:>9} {:>7} {:>13} {:>7} {:>11} {:>11}",
         "runtime", head[0], head[1], head[2], head[3], head[4], head[5]
     );
-    for (name, mut ours, mut ceiling) in subjects() {
+    for name in RUNTIMES.into_iter().filter(|name| only.is_none_or(|only| only == *name)) {
+        let (_, mut ours, mut ceiling) = subjects(name);
         for (len, count, asked) in CASES {
             let message = Bytes::from(vec![7_u8; len]);
             ours.transfer(&message, count);
@@ -186,11 +189,15 @@ fn ratios() {
 criterion_group!(benches, one_way);
 
 fn main() {
+    if let Some(only) = std::env::args().find_map(|arg| Some(arg.strip_prefix("only=")?.to_owned()))
+    {
+        return ratios(Some(&only));
+    }
     benches();
     Criterion::default().configure_from_args().final_summary();
     // `cargo test --benches` and `--test` only see that it runs.
     let timed = |arg: &str| std::env::args().any(|other| other == arg);
     if timed("--bench") && !timed("--profile-time") {
-        ratios();
+        ratios(None);
     }
 }

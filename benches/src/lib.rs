@@ -1,6 +1,9 @@
 //! What the benches compare: ours and, as the ceiling, what one would write by hand.
 
 pub mod configs;
+pub mod counted;
+pub mod crowd;
+pub mod machines;
 pub mod mio_framing;
 pub mod mio_nodes;
 pub mod mio_turns;

@@ -1,6 +1,7 @@
 //! Two endpoints joined in memory, for benches: as little around them as can be.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_core::address::Address;
@@ -9,41 +10,59 @@ use headwater_core::contract::{Command, Event, ListenerId};
 use headwater_core::endpoint::Endpoint;
 use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
 use headwater_core::message::Batch;
-use headwater_core::secure::Insecure;
+use headwater_core::secure::{ChannelFactory, Insecure};
 use headwater_core::seed::Seed;
 use headwater_core::time::Instant;
+use headwater_tls::Tls;
+
+/// How long bytes are under way.
+const STEP: Duration = Duration::from_micros(20);
 
 /// Two connected endpoints; what one transmits is copied into the other's receive buffer.
-#[derive(Debug)]
-pub struct Pair {
+pub struct Pair<F: ChannelFactory = Insecure> {
     now: Instant,
-    sender: Endpoint<Insecure>,
-    receiver: Endpoint<Insecure>,
+    sender: Endpoint<F>,
+    receiver: Endpoint<F>,
     ids: (ConnectionId, ConnectionId),
     batch: Batch,
     protocol: ProtocolId,
     peer: PeerId,
 }
 
-fn endpoint(digit: u8, now: Instant) -> Endpoint<Insecure> {
-    let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
-    text[2] = digit;
-    let id = PeerId::from_bytes(&text).expect("an id");
-    let channels = Insecure::new(id).expect("46 bytes");
-    Endpoint::new(Config::default(), Seed::from_u64(1), channels, now).expect("a valid config")
-}
-
 impl Pair {
-    /// Two endpoints that know each other and the protocol `/bench`.
+    /// Two endpoints that know each other and the protocol `/bench`, in the clear.
     ///
     /// # Panics
     ///
     /// If they do not come to know each other.
     #[must_use]
     pub fn new() -> Self {
+        let channels = |digit| Insecure::new(crate::peer_id(digit)).expect("46 bytes");
+        Self::connect(channels(b'1'), channels(b'2'))
+    }
+}
+
+impl Pair<Tls> {
+    /// The same over TLS.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come to know each other.
+    #[must_use]
+    pub fn tls() -> Self {
+        let channels = || Tls::new(&crate::key()).expect("a usable key");
+        Self::connect(channels(), channels())
+    }
+}
+
+impl<F: ChannelFactory> Pair<F> {
+    fn connect(sender: F, receiver: F) -> Self {
         let now = Instant::from_nanos(1);
         let protocol = ProtocolId::new("/bench").expect("an id");
-        let (mut sender, mut receiver) = (endpoint(b'1', now), endpoint(b'2', now));
+        let endpoint = |channels| {
+            Endpoint::new(Config::default(), Seed::from_u64(1), channels, now).expect("valid")
+        };
+        let (mut sender, mut receiver) = (endpoint(sender), endpoint(receiver));
         receiver.register(now, protocol.clone()).expect("registered");
         let local: SocketAddr = ([127, 0, 0, 1], 1).into();
         receiver.listen(now, local).expect("listening");
@@ -63,13 +82,44 @@ impl Pair {
         pair
     }
 
-    /// Accepts a message for sending; false when the outbox is full.
-    pub fn send(&mut self, payload: Bytes) -> bool {
-        self.sender.send(self.now, &self.peer, &self.protocol, payload).is_ok()
+    /// Has the one that sends support a protocol, too.
+    ///
+    /// # Panics
+    ///
+    /// If it supports as many as it may.
+    pub fn register(&mut self, protocol: ProtocolId) {
+        self.sender.register(self.now, protocol).expect("registered");
     }
 
-    /// Moves bytes both ways once; false when there were none.
+    /// Sends `count` fresh copies of `message`, and takes them all.
+    pub fn transfer(&mut self, message: &[u8], count: usize) {
+        let (mut sent, mut received) = (0, 0);
+        let mut refused = None;
+        while received < count {
+            while sent < count {
+                let payload = refused.take().unwrap_or_else(|| Bytes::copy_from_slice(message));
+                let sending = self.sender.send(self.now, &self.peer, &self.protocol, payload);
+                match sending {
+                    Ok(()) => sent += 1,
+                    Err(error) => {
+                        refused = Some(error.into_payload());
+                        break;
+                    }
+                }
+            }
+            self.exchange();
+            received += self.receive().0;
+        }
+    }
+
+    /// Moves bytes both ways once, which takes a little time; false when there were none.
     pub fn exchange(&mut self) -> bool {
+        self.now = self.now.after(STEP);
+        for endpoint in [&mut self.sender, &mut self.receiver] {
+            if endpoint.next_timeout().is_some_and(|deadline| deadline.at <= self.now) {
+                endpoint.handle_timeout(self.now);
+            }
+        }
         let forth =
             transfer(self.now, &mut self.sender, self.ids.0, &mut self.receiver, self.ids.1);
         let back = transfer(self.now, &mut self.receiver, self.ids.1, &mut self.sender, self.ids.0);
@@ -95,11 +145,12 @@ impl Default for Pair {
     }
 }
 
-fn transfer(
+/// Moves bytes one way, at most 64 pieces, as far as the other end lends a buffer for them.
+pub(crate) fn transfer<F: ChannelFactory>(
     now: Instant,
-    from: &mut Endpoint<Insecure>,
+    from: &mut Endpoint<F>,
     from_id: ConnectionId,
-    to: &mut Endpoint<Insecure>,
+    to: &mut Endpoint<F>,
     to_id: ConnectionId,
 ) -> bool {
     if !from.wants_transmit(from_id) {
