@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run five nodes in this process, on tokio and on mio, and let them talk over loopback.
+    /// Run six nodes in this process, on tokio, smol and mio, and let them talk over loopback.
     #[command(after_help = MORE_HELP)]
     Demo,
     /// Run many nodes in virtual time on a network that fails as a seed says, and check that they

@@ -1,6 +1,6 @@
 //! The `headwater` program.
 //!
-//! `headwater demo` shows five nodes at work; `headwater node` runs one; `headwater listen` and
+//! `headwater demo` shows six nodes at work; `headwater node` runs one; `headwater listen` and
 //! `headwater send` carry a file from one process to another; `headwater sim` runs many nodes in
 //! virtual time; `headwater keygen` and `headwater id` deal with keys. The
 //! exit statuses are in `status.rs`, the events of `--json` in `event.rs`; `--help` prints both.

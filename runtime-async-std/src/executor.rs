@@ -3,13 +3,11 @@
 use std::fmt::Debug;
 use std::future::Future;
 #[cfg(feature = "smol")]
-use std::sync::Arc;
+use std::sync::Weak;
 
 /// Something that runs tasks. Clones run them in the same place.
 ///
 /// ```
-/// use std::sync::Arc;
-///
 /// use headwater_async_std::Executor;
 ///
 /// #[derive(Clone, Debug)]
@@ -50,11 +48,14 @@ impl Executor for Smol {
     }
 }
 
-/// An executor of one's own, which has to be run, on as many threads as one likes.
+/// An executor of one's own, which has to be run, on as many threads as one likes. The tasks of a
+/// node know it weakly: when whoever owns it drops it, they are dropped with it.
 #[cfg(feature = "smol")]
-impl Executor for Arc<smol::Executor<'static>> {
+impl Executor for Weak<smol::Executor<'static>> {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        smol::Executor::spawn(self, task).detach();
+        if let Some(executor) = self.upgrade() {
+            executor.spawn(task).detach();
+        }
     }
 }
 

@@ -98,7 +98,7 @@ pub type AsyncStdBuilder<F> = BuilderOn<F, AsyncStd>;
 /// use headwater_async_std::{AsyncIo, BuilderOn, NodeKey, Started};
 ///
 /// let executor = Arc::new(smol::Executor::new());
-/// let runtime = AsyncIo::new(Arc::clone(&executor));
+/// let runtime = AsyncIo::new(Arc::downgrade(&executor));
 /// smol::block_on(executor.run(async {
 ///     let builder = BuilderOn::new(&NodeKey::generate()?)?.runtime(runtime);
 ///     let Started { node, .. } = builder.start()?;
@@ -110,3 +110,8 @@ pub type AsyncStdBuilder<F> = BuilderOn<F, AsyncStd>;
 /// # fn main() {}
 /// ```
 pub type BuilderOn<F, E> = headwater_runtime::Builder<F, AsyncIo<E>>;
+
+/// The examples of the README compile.
+#[cfg(all(doctest, feature = "smol", feature = "tls"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

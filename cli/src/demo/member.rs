@@ -20,6 +20,8 @@ use crate::status::Status;
 pub(crate) enum Runtime {
     /// `headwater-tokio`.
     Tokio,
+    /// `headwater-async-std`, on smol.
+    Smol,
     /// `headwater-mio`.
     Mio,
 }
@@ -28,13 +30,14 @@ impl fmt::Display for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Tokio => "tokio",
+            Self::Smol => "smol",
             Self::Mio => "mio",
         })
     }
 }
 
-/// How long a message may wait for room, and a call to a node on tokio for its answer; the calls
-/// to one on mio have their deadlines in core.
+/// How long a message may wait for room, and a call that is awaited for its answer; the calls to
+/// a node on mio have their deadlines in core.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A node, as the steps of the demo use it. Every call has a deadline.

@@ -1,5 +1,5 @@
-//! `headwater demo`: five nodes in this process, three on tokio and two on mio, over real TCP on
-//! the loopback interface.
+//! `headwater demo`: six nodes in this process, two each on tokio, on smol and on mio, over real
+//! TCP on the loopback interface.
 //!
 //! They connect each to each and exchange protocols. Every node sends messages of 0 B to 8 MiB to
 //! every other. One node registers a protocol late, and then gets messages of it; another
@@ -7,11 +7,13 @@
 //! off for a while; the others find them again by themselves. Each message's SHA-256 is compared at
 //! the receiver. Every step has a deadline.
 
+mod awaited;
 mod heal;
 mod member;
 mod mio;
 mod plan;
 mod scene;
+mod smol;
 mod stage;
 mod steps;
 pub(crate) mod table;
@@ -33,10 +35,11 @@ use scene::Scene;
 use stage::Stage;
 
 /// Who takes part, and on what.
-const CAST: [(&str, Runtime); 5] = [
+const CAST: [(&str, Runtime); 6] = [
     ("tokio-1", Runtime::Tokio),
     ("tokio-2", Runtime::Tokio),
-    ("tokio-3", Runtime::Tokio),
+    ("smol-1", Runtime::Smol),
+    ("smol-2", Runtime::Smol),
     ("mio-1", Runtime::Mio),
     ("mio-2", Runtime::Mio),
 ];

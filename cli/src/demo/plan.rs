@@ -16,14 +16,14 @@ pub(crate) const GONE: &str = "/demo/gone/1.0.0";
 pub(crate) const HEALED: &str = "/demo/healed/1.0.0";
 
 /// The node that registers a protocol late: mio-1.
-pub(crate) const LATE_NODE: usize = 3;
+pub(crate) const LATE_NODE: usize = 4;
 /// The node that unregisters a protocol: tokio-2.
 pub(crate) const GONE_NODE: usize = 1;
 
-/// The node that is killed and restarted: tokio-3.
+/// The node that is killed and restarted: smol-1.
 pub(crate) const KILLED_NODE: usize = 2;
 /// The node that is cut off for a while: mio-2.
-pub(crate) const CUT_NODE: usize = 4;
+pub(crate) const CUT_NODE: usize = 5;
 
 const KIB: usize = 1024;
 

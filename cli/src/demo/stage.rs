@@ -5,17 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 
+use ::tokio::runtime::Handle;
 use headwater_core::id::PeerId;
 use headwater_identity::NodeKey;
-use tokio::runtime::Handle;
 
 use super::member::{Member, Runtime};
-use super::mio::MioMember;
 use super::plan::{self, BLOB, CUT_NODE, GONE, GONE_NODE, HEALED};
 use super::scene::Scene;
 use super::steps::dials;
-use super::tokio::TokioMember;
 use super::wire::Wire;
+use super::{mio, smol, tokio};
 use crate::failure::Failure;
 use crate::net::Security;
 
@@ -69,8 +68,11 @@ impl Stage {
         let key = &self.places.get(index).ok_or_else(nobody)?.key;
         let (_, runtime) = self.scene.cast().get(index).ok_or_else(nobody)?;
         Ok(match runtime {
-            Runtime::Tokio => Box::new(TokioMember::start(&self.scene, index, key, self.security)?),
-            Runtime::Mio => Box::new(MioMember::start(&self.scene, index, key, self.security)?),
+            Runtime::Tokio => Box::new(tokio::start(&self.scene, index, key, self.security)?),
+            Runtime::Smol => Box::new(smol::start(&self.scene, index, key, self.security)?),
+            Runtime::Mio => {
+                Box::new(mio::MioMember::start(&self.scene, index, key, self.security)?)
+            }
         })
     }
 

@@ -4,7 +4,7 @@ use crate::program::{Running, run};
 use serde_json::Value;
 
 #[test]
-fn five_nodes_talk_across_runtimes_and_every_checksum_is_right() {
+fn six_nodes_talk_across_runtimes_and_every_checksum_is_right() {
     let ended = run(&["demo", "--json"]);
     assert_eq!(ended.status, Some(0), "{:?} {:?}", ended.stdout.last(), ended.stderr);
     let events = ended.events();
@@ -13,24 +13,25 @@ fn five_nodes_talk_across_runtimes_and_every_checksum_is_right() {
 
     let nodes = table["nodes"].as_array().unwrap();
     let on = |runtime: &str| nodes.iter().filter(|node| node["runtime"] == runtime).count();
-    assert_eq!((nodes.len(), on("tokio"), on("mio")), (5, 3, 2));
+    assert_eq!((nodes.len(), on("tokio"), on("smol"), on("mio")), (6, 2, 2, 2));
 
     let traffic = table["traffic"].as_array().unwrap();
-    for (from, to) in [("tokio", "tokio"), ("tokio", "mio"), ("mio", "tokio"), ("mio", "mio")] {
+    let runtimes = ["tokio", "smol", "mio"];
+    for (from, to) in runtimes.iter().flat_map(|from| runtimes.map(|to| (*from, to))) {
         let row = traffic.iter().find(|row| row["from"] == from && row["to"] == to).unwrap();
         assert_eq!(row["messages"], row["expected"], "{row}");
         assert_eq!(row["checksums_right"], row["expected"], "{row}");
         assert_eq!(row["checksums_wrong"], 0, "{row}");
         assert!(row["bytes"].as_u64() >= Some(8 << 20), "{row}");
     }
-    assert_eq!(table["pairs"].as_array().unwrap().len(), 20);
+    assert_eq!(table["pairs"].as_array().unwrap().len(), 30);
     for change in table["protocols"].as_array().unwrap() {
-        assert_eq!(change["seen_by"], 4, "{change}");
+        assert_eq!(change["seen_by"], 5, "{change}");
     }
     let healing = table["healing"].as_array().unwrap();
     let faults: Vec<&Value> = healing.iter().map(|healed| &healed["fault"]).collect();
     assert_eq!(faults, ["killed and restarted", "cut off for a while"]);
-    assert!(healing.iter().all(|healed| healed["peers"] == 4), "{healing:?}");
+    assert!(healing.iter().all(|healed| healed["peers"] == 5), "{healing:?}");
 
     let sizes = |from: u64, to: u64| {
         let fits = |event: &&Value| {
@@ -38,12 +39,12 @@ fn five_nodes_talk_across_runtimes_and_every_checksum_is_right() {
         };
         events.iter().filter(fits).count()
     };
-    assert!(sizes(0, 0) >= 20 && sizes(8 << 20, 8 << 20) == 20);
+    assert!(sizes(0, 0) >= 30 && sizes(8 << 20, 8 << 20) == 30);
     assert!(events.iter().filter(|event| event["event"] != "table").all(|e| e["node"].is_string()));
     let unsupported = events
         .iter()
         .filter(|event| event["event"] == "unsupported" && event["protocol"] == "/demo/gone/1.0.0");
-    assert!(unsupported.count() >= 4);
+    assert!(unsupported.count() >= 5);
 }
 
 #[test]
