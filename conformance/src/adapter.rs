@@ -13,6 +13,7 @@ use headwater_core::error::{
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::Message;
 use headwater_core::peers::Rule;
+use headwater_core::snapshot::Snapshot;
 use headwater_identity::NodeKey;
 
 /// Starts nodes.
@@ -169,6 +170,13 @@ pub trait Node: Clone + Send + Sync + 'static {
 
     /// The connected peers, in the order of their ids.
     fn peers(&self) -> Vec<PeerId>;
+
+    /// What it knows of itself.
+    ///
+    /// # Errors
+    ///
+    /// The node has stopped.
+    fn snapshot(&self) -> Result<Snapshot, CallError>;
 
     /// Stops the node; says whether that was done within `wait`.
     fn stop(&self, wait: Duration) -> bool;

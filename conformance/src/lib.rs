@@ -162,6 +162,11 @@ macro_rules! suite {
                     a_required_peer_is_left_alone_when_it_is_disconnected_or_released
                     d68_a_blocked_peer_is_cut_off_and_kept_out_until_the_rule_goes
                 }
+                inside {
+                    both_sides_count_the_same_also_after_the_end
+                    it_says_why_a_peer_is_not_connected
+                    it_says_what_blocks_a_connection
+                }
                 loss {
                     a_link_that_is_reset_is_told_and_made_anew
                     a_link_that_ends_is_told

@@ -1,5 +1,7 @@
 //! Errors and reasons that the application and the driver see.
 
+mod names;
+
 use core::fmt;
 
 use crate::contract::{IoCause, TimerKind};

@@ -59,6 +59,7 @@
 //! | [`node`] | who we talk to |
 //! | [`endpoint`] | node and connections behind one contract |
 //! | [`message`] | received messages on their way to the application |
+//! | [`snapshot`] | nothing: what all of it knows at one moment |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -106,6 +107,7 @@ pub mod protocol;
 pub mod receive;
 pub mod secure;
 pub mod seed;
+pub mod snapshot;
 pub mod supervisor;
 pub mod time;
 pub mod wire;

@@ -219,6 +219,11 @@ impl Batch {
         index
     }
 
+    /// The protocol at a place that [`Batch::protocol`] gave.
+    pub(crate) fn protocol_at(&self, place: u32) -> Option<&ProtocolId> {
+        self.protocols.get(place as usize)
+    }
+
     /// Adds a message: `offset` and `len` lie within the chunk.
     pub(crate) fn push(
         &mut self,

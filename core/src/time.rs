@@ -43,6 +43,12 @@ impl Instant {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// The moment `wait` earlier; not before [`Instant::ZERO`].
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// The time from `earlier` to here; zero if `earlier` lies ahead.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

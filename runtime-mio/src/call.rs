@@ -10,6 +10,7 @@ use headwater_core::contract::RequiredId;
 use headwater_core::error::{ApplicationError, BorrowError};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
+use headwater_core::snapshot::Snapshot;
 use headwater_core::supervisor::RequiredState;
 
 use crate::error::{Error, ListenError};
@@ -36,6 +37,7 @@ pub(crate) enum Call {
     Connect { peer: PeerId, answer: Answer<Result<PeerId, Error>> },
     Require { addresses: Vec<Address>, answer: Answer<Result<RequiredId, ApplicationError>> },
     RequiredState { required: RequiredId, answer: Answer<Option<RequiredState>> },
+    Snapshot { answer: Answer<Box<Snapshot>> },
     Change { change: Change, answer: Answer<Result<(), ApplicationError>> },
     Borrow(Borrow),
     Stop,

@@ -12,6 +12,7 @@ use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
 use headwater_core::pool::WasEmpty;
 use headwater_core::protocol::ProtocolSet;
+use headwater_core::snapshot::Snapshot;
 use headwater_core::supervisor::RequiredState;
 
 use crate::call::{Borrow, Call, Caller, Change};
@@ -133,6 +134,18 @@ impl Handle {
     /// How it stands with a required peer, and why; `None` if there is none of that name.
     pub fn required_state(&self, required: RequiredId) -> Option<RequiredState> {
         self.caller.call(|answer| Call::RequiredState { required, answer })?
+    }
+
+    /// What the node knows of itself: its peers and why they are not connected, its connections
+    /// and what blocks them, counters and limits. Times in it are on the node's own clock;
+    /// `node.at` is now. It holds the loop up for a moment, so it is for a look now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        let answer = self.caller.call(|answer| Call::Snapshot { answer });
+        answer.map(|snapshot| *snapshot).ok_or(Error::Stopped)
     }
 
     /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.

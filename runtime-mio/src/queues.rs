@@ -163,6 +163,11 @@ impl Sending {
         (result, WasEmpty(was_empty && !state.outbox.is_empty()))
     }
 
+    /// Looks at what the connection has not taken yet.
+    pub(crate) fn look(&self, look: impl FnOnce(&Outbox)) {
+        look(&lock(&self.state).outbox);
+    }
+
     /// Puts a message in as soon as there is room for it, if the patience lasts.
     pub(crate) fn push_wait(
         &self,

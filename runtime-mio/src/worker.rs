@@ -22,6 +22,7 @@ use headwater_core::error::{ApplicationError, BorrowError, UndeliveredReason};
 use headwater_core::id::{ConnectionId, PeerId};
 use headwater_core::message::Batch;
 use headwater_core::secure::ChannelFactory;
+use headwater_core::snapshot::Snapshot;
 
 use crate::builder::Started;
 use crate::call::{Answer, Borrow, CALLS_MAX, Call, Caller, Change, give};
@@ -193,6 +194,7 @@ impl<F: ChannelFactory> Worker<F> {
             Call::RequiredState { required, answer } => {
                 give(&answer, self.inner.endpoint.required_state(required));
             }
+            Call::Snapshot { answer } => give(&answer, Box::new(self.snapshot())),
             Call::Change { change, answer } => {
                 let result = match change {
                     Change::Disconnect(peer) => self.inner.disconnect(peer),
@@ -215,6 +217,21 @@ impl<F: ChannelFactory> Worker<F> {
                 self.stop();
             }
         }
+    }
+
+    /// What the machine knows, with what waits in front of it.
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.inner.snapshot();
+        for part in &mut snapshot.connections {
+            if let Some(carrier) = self.carrier(part.id) {
+                carrier.queues.outbox().look(|outbox| part.add_waiting(outbox));
+            }
+            let id = part.id;
+            for lane in self.lanes.values().filter(|lane| lane.id.connection() == id) {
+                lane.outbox.look(|outbox| part.add_waiting(outbox));
+            }
+        }
+        snapshot
     }
 
     fn dial(
@@ -325,6 +342,11 @@ impl<F: ChannelFactory> Worker<F> {
     fn borrow_timeout(&self) -> Option<Duration> {
         let until = self.borrowing.iter().filter_map(|borrow| borrow.until).min()?;
         Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    fn carrier(&self, id: ConnectionId) -> Option<&Carrier> {
+        let carrier = self.carriers.get(id.index as usize)?.as_ref()?;
+        (carrier.queues.connection == id).then_some(carrier)
     }
 
     fn carrier_mut(&mut self, id: ConnectionId) -> Option<&mut Carrier> {

@@ -8,6 +8,7 @@ use headwater_core::contract::RequiredId;
 use headwater_core::error::ApplicationError;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
+use headwater_core::snapshot::{ConnectionSnapshot, NodeSnapshot};
 use headwater_core::supervisor::RequiredState;
 
 use crate::error::{Error, ListenError};
@@ -37,6 +38,13 @@ pub(crate) enum Call {
     RequiredState {
         required: RequiredId,
         answer: oneshot::Sender<Option<RequiredState>>,
+    },
+    /// What each connection knows: asked before the node, see `headwater_core::snapshot`.
+    Parts {
+        answer: oneshot::Sender<Vec<oneshot::Receiver<ConnectionSnapshot>>>,
+    },
+    Snapshot {
+        answer: oneshot::Sender<NodeSnapshot>,
     },
     Change {
         change: Change,

@@ -70,6 +70,11 @@ impl Lane {
         self.room.notify(1);
     }
 
+    /// Looks at what the connection has not taken yet.
+    pub(crate) fn look(&self, look: impl FnOnce(&Outbox)) {
+        look(&lock(&self.outbox));
+    }
+
     /// The stream is gone.
     pub(crate) fn lose(&self, reason: UndeliveredReason) {
         let _ = self.lost.set(reason);

@@ -5,16 +5,19 @@
 //! and connection leave each other their newest word in a mailbox.
 //!
 //! Bounds: the outbox holds `outbox_max` bytes and one message more, each mailbox one word of each
-//! kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX) requests.
+//! kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX) requests;
+//! one entry for each caller that waits for a snapshot.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use event_listener::Event;
+use futures_channel::oneshot;
 use headwater_core::connection::{ToConnection, ToNode};
 use headwater_core::id::{ConnectionId, ProtocolId};
 use headwater_core::pool::{Load, Outbox, PushError, WasEmpty};
+use headwater_core::snapshot::ConnectionSnapshot;
 
 use crate::inbox::Inbox;
 use crate::lanes::Desk;
@@ -32,6 +35,8 @@ pub(crate) const LANES: u32 = 1 << 3;
 pub(crate) const HURRY: u32 = 1 << 4;
 /// The node has broken: the task is to end as it stands.
 pub(crate) const LEAVE: u32 = 1 << 5;
+/// Somebody wants to know how the connection does.
+pub(crate) const ASKED: u32 = 1 << 6;
 
 /// One connection, as seen by every other task.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub(crate) struct Link {
     idle_streams: AtomicUsize,
     order: Mutex<Option<ToConnection>>,
     report: Mutex<Option<ToNode>>,
+    /// Who wants to know how it does; `None` once its task is over.
+    asked: Mutex<Option<Vec<oneshot::Sender<ConnectionSnapshot>>>>,
     /// How many reports changed the route of the peer, and how many of them are in place.
     routes_told: AtomicU32,
     routes_made: AtomicU32,
@@ -70,6 +77,7 @@ impl Link {
             idle_streams: AtomicUsize::new(0),
             order: Mutex::default(),
             report: Mutex::default(),
+            asked: Mutex::new(Some(Vec::new())),
             routes_told: AtomicU32::new(0),
             routes_made: AtomicU32::new(0),
         }
@@ -162,6 +170,29 @@ impl Link {
     pub(crate) fn load(&self) -> (usize, usize) {
         let queued = self.queued_bytes.load(Ordering::Relaxed) + lock(&self.outbox).bytes();
         (queued, self.idle_streams.load(Ordering::Relaxed))
+    }
+
+    /// Asks the connection how it does; `None` if its task is over.
+    pub(crate) fn ask(&self) -> Option<oneshot::Receiver<ConnectionSnapshot>> {
+        let (answer, result) = oneshot::channel();
+        lock(&self.asked).as_mut()?.push(answer);
+        self.wake.set(ASKED);
+        Some(result)
+    }
+
+    /// Answers whoever has asked.
+    pub(crate) fn tell(&self, snapshot: impl Fn() -> ConnectionSnapshot) {
+        let asked = lock(&self.asked).as_mut().map(std::mem::take).unwrap_or_default();
+        for answer in asked {
+            let mut snapshot = snapshot();
+            snapshot.add_waiting(&lock(&self.outbox));
+            let _ = answer.send(snapshot);
+        }
+    }
+
+    /// Nobody answers from now on.
+    pub(crate) fn tell_nobody(&self) {
+        *lock(&self.asked) = None;
     }
 
     /// Leaves an order for the connection.

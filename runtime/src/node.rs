@@ -11,6 +11,7 @@ use headwater_core::error::{BorrowError, SendError};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
 use headwater_core::protocol::ProtocolSet;
+use headwater_core::snapshot::Snapshot;
 use headwater_core::supervisor::RequiredState;
 
 use crate::call::{Call, Change};
@@ -157,6 +158,30 @@ impl Node {
         let call = Call::RequiredState { required, answer };
         self.shared.call(call).await.ok()?;
         result.await.ok()?
+    }
+
+    /// What the node knows of itself: its peers and why they are not connected, its connections
+    /// and what blocks them, counters and limits. Times in it are on the node's own clock;
+    /// `node.at` is now.
+    ///
+    /// Each connection is consistent in itself, and the node is. It costs each of them a moment,
+    /// so it is for a look now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let (answer, result) = oneshot::channel();
+        self.shared.call(Call::Parts { answer }).await.map_err(|_| Error::Stopped)?;
+        let mut parts = Vec::new();
+        for part in result.await.map_err(|_| Error::Stopped)? {
+            // One that has ended meanwhile is in the node's totals.
+            parts.extend(part.await);
+        }
+        let (answer, result) = oneshot::channel();
+        self.shared.call(Call::Snapshot { answer }).await.map_err(|_| Error::Stopped)?;
+        let node = result.await.map_err(|_| Error::Stopped)?;
+        Ok(Snapshot::join(node, parts))
     }
 
     /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.

@@ -7,6 +7,7 @@ pub mod crowd;
 pub mod dial;
 pub mod exchange;
 pub mod healing;
+pub mod inside;
 pub mod loss;
 pub mod pressure;
 pub mod secrecy;

@@ -17,6 +17,7 @@ use headwater_core::contract::{Notification, RequiredId};
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
 use headwater_core::peers::Rule;
+use headwater_core::snapshot::Snapshot;
 
 /// Nodes on an executor, which is named by its type.
 pub(crate) struct OnAsyncIo<P>(pub(crate) Security, pub(crate) P);
@@ -200,6 +201,10 @@ impl<P: Place> suite::Node for On<Node, P> {
 
     fn peers(&self) -> Vec<PeerId> {
         self.inner.peers()
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, CallError> {
+        P::block_on(self.inner.snapshot()).map_err(call_error)
     }
 
     fn stop(&self, wait: Duration) -> bool {

@@ -14,6 +14,7 @@ use headwater_core::contract::{Notification, RequiredId};
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
 use headwater_core::peers::Rule;
+use headwater_core::snapshot::Snapshot;
 use headwater_mio::{
     Address, Borrowed, Builder, Config, Error, Handle, ListenError, Messages, NodeKey,
     Notifications, PeerId, ProtocolId, Started,
@@ -148,6 +149,10 @@ impl suite::Node for Node {
 
     fn peers(&self) -> Vec<PeerId> {
         self.handle.peers()
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, CallError> {
+        self.handle.snapshot().map_err(call_error)
     }
 
     fn stop(&self, wait: Duration) -> bool {

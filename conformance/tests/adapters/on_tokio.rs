@@ -12,6 +12,7 @@ use headwater_core::contract::{Notification, RequiredId};
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
 use headwater_core::peers::Rule;
+use headwater_core::snapshot::Snapshot;
 use headwater_tokio::{
     Address, Borrowed, Builder, Config, Error, ListenError, Messages, Node, NodeKey, Notifications,
     PeerId, ProtocolId, Started,
@@ -156,6 +157,10 @@ impl suite::Node for On<Node> {
 
     fn peers(&self) -> Vec<PeerId> {
         self.inner.peers()
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, CallError> {
+        self.runtime.block_on(self.inner.snapshot()).map_err(call_error)
     }
 
     fn stop(&self, wait: Duration) -> bool {

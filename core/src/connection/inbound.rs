@@ -165,6 +165,9 @@ impl<C: SecureChannel> Connection<C> {
         let received = lent.len().saturating_sub(self.inbound.lent_len);
         self.inbound.lent_len = lent.len();
         if received > 0 {
+            let counters = &mut self.counters;
+            counters.reads = counters.reads.saturating_add(1);
+            counters.received_bytes = counters.received_bytes.saturating_add(received as u64);
             // It may be a part of a record that takes longer to come than a peer may be silent.
             self.outer.handle_sign_of_life(now);
         }

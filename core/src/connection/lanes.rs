@@ -25,7 +25,8 @@ use super::parcel::{Parcel, parcel_of};
 use crate::config::Config;
 use crate::error::{BorrowError, UndeliveredReason};
 use crate::mux::{Priority, Session, StreamId};
-use crate::pool::{self, Outbox, Returned, SendStreamPool};
+use crate::pool::{self, Outbox, PoolCounts, Returned, SendStreamPool};
+use crate::snapshot::Traffic;
 use crate::time::Instant;
 
 /// How often messages are moved from a stream that the peer reset to another one.
@@ -108,6 +109,8 @@ pub(super) struct Lanes {
     /// Emptied deques of finished lanes, so that a new lane allocates nothing.
     spare: Vec<VecDeque<Parcel>>,
     pub(super) undelivered: Tally,
+    /// What was accepted for this connection, and refused, so far.
+    pub(super) traffic: Traffic,
 }
 
 impl Lanes {
@@ -131,6 +134,7 @@ impl Lanes {
             send_deadline: config.send_deadline,
             spare: Vec::new(),
             undelivered: Tally::default(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Lanes {
 
     pub(super) fn handle_messages(&mut self, now: Instant, outbox: &mut Outbox) {
         if self.outbox.is_empty() {
+            outbox.take_traffic(&mut self.traffic);
             self.outbox.swap(outbox);
             self.outbox_deadline = now.after(self.send_deadline);
         }
@@ -191,6 +196,22 @@ impl Lanes {
             && self.outbox.is_empty()
             && self.pending.is_empty()
             && self.slots.iter().all(lent_empty)
+    }
+
+    /// The numbers of its pool.
+    pub(super) fn counts(&self) -> PoolCounts {
+        self.pool.counts()
+    }
+
+    /// Whether the peer gives no credit to a stream that has something to send, or to any that
+    /// could take what waits; and whether what waits could go, if only a stream were free.
+    /// O(streams).
+    pub(super) fn wants(&self, uni: &Session) -> (bool, bool) {
+        let mut lanes = self.slots.iter().filter_map(|slot| slot.lane.as_ref());
+        let stuck = lanes.any(|lane| uni.queued(lane.stream) > 0 && uni.credit(lane.stream) == 0);
+        let waits = self.has_waiting() && !self.pool.can_lend(|stream| uni.credit(*stream));
+        let idle = self.pool.counts().idle;
+        (stuck || waits && idle > 0, waits && idle == 0)
     }
 
     /// Whether messages wait for a stream.
@@ -438,6 +459,7 @@ impl Lanes {
     }
 
     fn count_outbox(&mut self, outbox: &mut Outbox, reason: UndeliveredReason) {
+        outbox.take_traffic(&mut self.traffic);
         while let Some(item) = outbox.take_next() {
             parcel_of(item, Instant::MAX).count(reason, &mut self.undelivered);
         }
@@ -580,6 +602,7 @@ impl Lanes {
         let lane = lane_mut(&mut self.slots, id);
         match lane.and_then(|lane| lane.lent.as_mut()) {
             Some(lent) if lent.outbox.is_empty() => {
+                outbox.take_traffic(&mut self.traffic);
                 lent.outbox.swap(outbox);
                 self.feed_lent(now, uni, id);
             }
@@ -605,6 +628,7 @@ impl Lanes {
         id: LaneId,
         outbox: &mut Outbox,
     ) {
+        outbox.take_traffic(&mut self.traffic);
         let lane = lane_mut(&mut self.slots, id);
         match lane.and_then(|lane| lane.lent.as_mut()) {
             Some(lent) => {

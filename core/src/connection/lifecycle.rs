@@ -205,6 +205,7 @@ impl<C: SecureChannel> Connection<C> {
     pub(super) fn return_messages(&mut self, outbox: &mut Outbox) {
         let now = self.clock.now();
         let deadline = now.after(self.setup.config.send_deadline);
+        outbox.take_traffic(&mut self.lanes.traffic);
         let items = core::iter::from_fn(|| outbox.take_next());
         let parcels = items.map(|item| super::parcel_of(item, deadline)).collect();
         self.adopt(now, parcels);
@@ -290,7 +291,7 @@ impl<C: SecureChannel> Connection<C> {
         let reason = reason.clone();
         let mut leftover = self.lanes.close(&self.uni);
         leftover.append(&mut self.late);
-        self.report.closed = Some(Box::new(Closed { reason, leftover }));
+        self.report.closed = Some(Box::new(Closed { leftover, ..Closed::of(reason) }));
     }
 
     pub(super) fn on_link_command(&mut self, command: Option<LinkCommand>) -> Option<LinkCommand> {
@@ -345,6 +346,11 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.deadlines().into_iter().fold(None, Deadline::earlier)
+    }
+
+    /// Each deadline that may be set.
+    pub(super) fn deadlines(&self) -> [Option<Deadline>; 8] {
         let at = |at: Option<Instant>, why| at.map(|at| Deadline { at, why });
         let why = match self.phase {
             Phase::Handshake => TimerKind::Handshake,
@@ -352,24 +358,25 @@ impl<C: SecureChannel> Connection<C> {
             _ => TimerKind::Close,
         };
         let phase = at(self.phase_deadline, why);
+        let memory = at(self.memory_at, TimerKind::Memory);
         if self.phase.is_ending() {
-            return Deadline::earlier(phase, at(self.memory_at, TimerKind::Memory));
+            return [phase, memory, None, None, None, None, None, None];
         }
         let outer = self.outer.next_timeout().map(|(at, why)| Deadline { at, why: timer(why) });
         [
+            phase,
+            memory,
             at(self.carrier_deadline, TimerKind::Send),
             at(self.lanes.send_timeout(), TimerKind::Send),
             at(self.lanes.pool_timeout(), TimerKind::Expand),
             at(self.progress_at, TimerKind::Progress),
-            at(self.memory_at, TimerKind::Memory),
             at(self.idle_at, TimerKind::Idle),
             outer.filter(|_| self.phase.is_live()),
         ]
-        .into_iter()
-        .fold(phase, Deadline::earlier)
     }
 
     pub(super) fn on_timeout(&mut self, now: Instant) {
+        self.counters.timeouts = self.counters.timeouts.saturating_add(1);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.phase_deadline) {
             return self.on_phase_deadline(now);

@@ -15,6 +15,7 @@ use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::pool::Load;
 use crate::protocol::ProtocolSet;
 use crate::seed::Seed;
+use crate::snapshot::{Counters, Traffic};
 
 use super::Parcel;
 
@@ -61,6 +62,17 @@ pub(crate) struct Closed {
     pub(crate) reason: CloseReason,
     /// Messages of which no byte was framed.
     pub(crate) leftover: Vec<Parcel>,
+    /// What it did in its life.
+    pub(crate) traffic: Traffic,
+    pub(crate) counters: Counters,
+}
+
+impl Closed {
+    /// An end that leaves nothing behind.
+    pub(crate) fn of(reason: CloseReason) -> Self {
+        let (traffic, counters) = (Traffic::default(), Counters::default());
+        Self { reason, leftover: Vec::new(), traffic, counters }
+    }
 }
 
 impl ToNode {
@@ -211,6 +223,10 @@ impl Tally {
         } else if let Ok(protocol) = ProtocolId::new(protocol) {
             self.entries.push(TallyEntry { protocol, reason, messages, bytes });
         }
+    }
+
+    pub(crate) fn entries(&self) -> &[TallyEntry] {
+        &self.entries
     }
 
     pub(crate) fn merge(&mut self, other: Self) {

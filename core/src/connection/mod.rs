@@ -38,6 +38,7 @@ mod offences;
 mod outbound;
 mod parcel;
 mod receive;
+mod snapshot;
 
 use alloc::vec::Vec;
 
@@ -64,6 +65,7 @@ use crate::message::{Batch, Consumed};
 use crate::mux::{Role, Session, SessionConfig, StreamId};
 use crate::pool::{Load, Outbox, OutboxConfig};
 use crate::secure::SecureChannel;
+use crate::snapshot::Counters;
 use crate::time::{Clamp, Instant};
 
 use crate::buffer::out::OutBuf;
@@ -121,6 +123,8 @@ pub struct Connection<C> {
     told: bool,
     /// Messages handed over between the end and its report.
     late: Vec<Parcel>,
+    since: Instant,
+    counters: Counters,
 }
 
 impl<C: SecureChannel> Connection<C> {
@@ -180,6 +184,8 @@ impl<C: SecureChannel> Connection<C> {
             reported: false,
             told: false,
             late: Vec::new(),
+            since: clock.now(),
+            counters: Counters::default(),
             setup,
         }
     }
@@ -225,7 +231,12 @@ impl<C: SecureChannel> Connection<C> {
             self.settled = true;
             self.report.settled = true;
         }
-        self.told = self.report.is_final();
+        if let Some(closed) = &mut self.report.closed {
+            self.told = true;
+            closed.traffic.take(&mut self.lanes.traffic);
+            closed.traffic.take(&mut self.receiver.traffic);
+            closed.counters = self.receiver.counters(self.counters);
+        }
         if self.report.is_empty() { None } else { Some(core::mem::take(&mut self.report)) }
     }
 

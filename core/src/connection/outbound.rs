@@ -153,6 +153,8 @@ impl<C: SecureChannel> Connection<C> {
         let left = self.left_position();
         self.lanes.transmitted(left);
         if n > 0 {
+            self.counters.writes = self.counters.writes.saturating_add(1);
+            self.counters.sent_bytes = self.counters.sent_bytes.saturating_add(n as u64);
             self.outer.handle_transmitted(now, left);
             self.carrier_deadline = None;
             self.count_moved(now, n);

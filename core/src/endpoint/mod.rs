@@ -39,6 +39,9 @@ use crate::pool::Outbox;
 use crate::protocol::ProtocolSet;
 use crate::secure::ChannelFactory;
 use crate::seed::Seed;
+#[cfg(doc)]
+use crate::snapshot::ConnectionSnapshot;
+use crate::snapshot::Snapshot;
 use crate::time::{Clamp, Instant};
 
 #[derive(Debug)]
@@ -393,6 +396,40 @@ impl<F: ChannelFactory> Endpoint<F> {
             let waiting = outboxes.fold(0, |sum: usize, out| sum.saturating_add(out.memory()));
             sum.saturating_add(slot.connection.memory().total()).saturating_add(waiting)
         })
+    }
+
+    /// What it knows, at `now` or at the latest time that it has seen. O(peers, connections,
+    /// addresses and streams): for a look now and then.
+    ///
+    /// Where others keep outboxes of connections they add them, with
+    /// [`ConnectionSnapshot::add_waiting`].
+    ///
+    /// ```
+    /// # use headwater_core::{config::Config, endpoint::Endpoint, secure::Insecure, seed::Seed};
+    /// # use headwater_core::time::Instant;
+    /// # let local = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
+    /// # let channels = Insecure::new(local).map_err(|len| format!("{len} bytes"))?;
+    /// # let now = Instant::ZERO;
+    /// # let mut endpoint = Endpoint::new(Config::default(), Seed::from_u64(1), channels, now)?;
+    /// endpoint.listen(now, "127.0.0.1:0".parse()?)?;
+    /// let snapshot = endpoint.snapshot(now);
+    /// assert_eq!(snapshot.node.listeners.len(), 1);
+    /// assert_eq!(snapshot.memory(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let now = self.clock.now().max(now);
+        let slots = self.slots.iter().flatten().chain(&self.lingering);
+        let parts = slots.map(|slot| {
+            let mut part = slot.connection.snapshot(now);
+            for outbox in slot.lanes.values().chain([&slot.outbox]) {
+                part.add_waiting(outbox);
+            }
+            part
+        });
+        let parts = parts.collect();
+        Snapshot::join(self.node.snapshot(now), parts)
     }
 
     fn call<T>(&mut self, now: Instant, call: impl FnOnce(&mut Node, Instant) -> T) -> T {

@@ -17,6 +17,14 @@ pub struct BorrowedId {
     pub(super) lane: LaneId,
 }
 
+impl BorrowedId {
+    /// The connection that it is a stream of.
+    #[must_use]
+    pub const fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+}
+
 impl<F: ChannelFactory> Endpoint<F> {
     /// Sends a message to a peer, on its least loaded connection. Accepted means queued.
     ///

@@ -18,6 +18,7 @@ use crate::contract::{Command, DialId, Direction, IoCause, Notification, QueryId
 use crate::error::{ApplicationError, CloseReason, DialError, Refusal};
 use crate::id::{ConnectionId, PeerId};
 use crate::peers::{AddressSource, is_dialable};
+use crate::snapshot::Reached;
 use crate::supervisor::{Action, AttemptId};
 use crate::time::Instant;
 
@@ -48,6 +49,9 @@ struct Dial {
     owner: Owner,
     /// What went wrong before it waits.
     error: DialError,
+    /// How far the attempt at the address came, and where that is.
+    reached: Reached,
+    remote: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +138,30 @@ impl Dials {
         self.waiting.range(range).map(|(_, id)| *id).collect()
     }
 
+    fn address(&self, id: DialId) -> Option<&Address> {
+        self.dials.get(&id).map(|dial| &dial.address)
+    }
+
+    /// How many there are, and how many of them the application asked for.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.dials.len(), self.asked)
+    }
+
+    /// Each dial: where it goes, whether it waits for its peer to come otherwise, and when it has
+    /// to be over.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = (&Address, Option<PeerId>, Instant)> {
+        self.dials.values().map(|dial| {
+            let waits = if let Step::Waiting(peer) = dial.step { Some(peer) } else { None };
+            (&dial.address, waits, dial.until)
+        })
+    }
+
+    /// How far the dial of an attempt is, and when it has to be over.
+    pub(super) fn of_attempt(&self, attempt: AttemptId) -> Option<(Reached, Instant)> {
+        let dial = self.dials.get(self.attempts.get(&attempt)?)?;
+        Some((dial.reached, dial.until))
+    }
+
     /// The attempt of the supervisor that a dial is made for.
     pub(super) fn attempt(&self, id: DialId) -> Option<AttemptId> {
         match self.dials.get(&id)?.owner {
@@ -207,6 +235,8 @@ impl Node {
             behind_old: false,
             owner: Owner::Application,
             error: DialError::Deadline,
+            reached: Reached::Nothing,
+            remote: None,
         };
         self.dials.insert(id, dial);
         Ok(id)
@@ -256,6 +286,8 @@ impl Node {
             behind_old: false,
             owner,
             error: DialError::Deadline,
+            reached: Reached::Nothing,
+            remote: None,
         };
         self.dials.insert(id, dial);
         if closing.is_none() {
@@ -313,7 +345,8 @@ impl Node {
         if self.is_blocked(remote, expected) {
             return None;
         }
-        let connection = self.links.insert_outbound(remote, expected, Some(id));
+        self.work.dials = self.work.dials.saturating_add(1);
+        let connection = self.links.insert_outbound(self.clock.now(), remote, expected, Some(id));
         self.commands.push_back(Command::Dial { connection, remote });
         Some(Step::Linking(connection))
     }
@@ -386,6 +419,7 @@ impl Node {
     }
 
     fn try_next(&mut self, now: Instant, id: DialId, mut error: DialError) {
+        self.note_failure(now, id, &error);
         while let Some(dial) = self.dials.dials.get_mut(&id).filter(|_| !self.stopping) {
             let step = if let Some(remote) = dial.left.pop().filter(|_| dial.until > now) {
                 let expected = dial.address.peer;
@@ -404,11 +438,42 @@ impl Node {
             };
             if let Some(step) = step {
                 self.share_deadline(now, id);
+                self.dial_begun(id, step);
                 return self.set_step(id, step);
             }
             error = DialError::Refused(Refusal::Blocked);
+            self.history.failed(now, self.dials.address(id), Reached::Nothing, None, &error);
         }
         self.give_up(now, id, error);
+    }
+
+    /// An attempt at an address has begun.
+    fn dial_begun(&mut self, id: DialId, step: Step) {
+        let Some(dial) = self.dials.dials.get_mut(&id) else { return };
+        dial.reached = Reached::Resolving;
+        dial.remote = None;
+        if let Step::Linking(connection) = step {
+            dial.reached = Reached::Dialling;
+            dial.remote = self.links.get(connection).map(|link| link.remote);
+        }
+        self.history.tried(&dial.address);
+    }
+
+    /// An attempt has come further.
+    pub(super) fn dial_reached(&mut self, id: Option<DialId>, reached: Reached) {
+        if let Some(dial) = id.and_then(|id| self.dials.dials.get_mut(&id)) {
+            dial.reached = reached;
+        }
+    }
+
+    /// Remembers an attempt that led to nothing, if it was begun.
+    fn note_failure(&mut self, now: Instant, id: DialId, error: &DialError) {
+        let Some(dial) = self.dials.dials.get_mut(&id) else { return };
+        let (reached, remote) = (core::mem::take(&mut dial.reached), dial.remote);
+        if reached > Reached::Nothing && !self.stopping {
+            self.work.failures = self.work.failures.saturating_add(1);
+            self.history.failed(now, Some(&dial.address), reached, remote, error);
+        }
     }
 
     /// Each place that a name stands for has its share of the time that is left: one that is
@@ -437,6 +502,9 @@ impl Node {
     /// A dial led to a connected peer.
     pub(super) fn dial_done(&mut self, now: Instant, id: DialId, peer: PeerId) {
         let Some(Dial { address, owner, step, .. }) = self.dials.remove(id) else { return };
+        if matches!(step, Step::Linking(_)) {
+            self.history.succeeded(now, &address);
+        }
         if matches!(step, Step::Linking(_)) && is_dialable(&address) {
             self.book.add(now, &address.with_peer(peer), AddressSource::Dialed);
         }

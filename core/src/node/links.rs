@@ -38,6 +38,8 @@ pub(super) struct Link {
     /// It is not known yet whether the other end has gone live, too, and until when it may take
     /// its time.
     pub(super) unsettled: Option<Instant>,
+    /// When it was accepted, or began to be made.
+    pub(super) since: Instant,
     /// The version of our list that the peer learned at the exchange.
     pub(super) version: u64,
     /// What waits to be told; its id stands in `dirty` once.
@@ -69,6 +71,7 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn insert_inbound(
         &mut self,
+        since: Instant,
         remote: SocketAddr,
         source: Option<Source>,
     ) -> ConnectionId {
@@ -82,6 +85,7 @@ impl Links {
             source,
             closing: false,
             unsettled: None,
+            since,
             version: 0,
             order: None,
         })
@@ -89,6 +93,7 @@ impl Links {
 
     pub(super) fn insert_outbound(
         &mut self,
+        since: Instant,
         remote: SocketAddr,
         expected: Option<PeerId>,
         dial: Option<DialId>,
@@ -102,6 +107,7 @@ impl Links {
             source: None,
             closing: false,
             unsettled: None,
+            since,
             version: 0,
             order: None,
         })
@@ -192,13 +198,16 @@ impl Links {
     }
 
     pub(super) fn ids(&self) -> Vec<ConnectionId> {
-        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.link.is_some());
-        slots
-            .map(|(index, slot)| ConnectionId {
-                index: u32::try_from(index).unwrap_or(u32::MAX),
-                generation: slot.generation,
-            })
-            .collect()
+        self.iter().map(|(id, _)| id).collect()
+    }
+
+    /// The links with their names, in the order of those.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Link)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let id = ConnectionId { index, generation: slot.generation };
+            Some((id, slot.link.as_ref()?))
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {

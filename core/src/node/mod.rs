@@ -20,15 +20,19 @@
 //! peers connected, a manager says who may connect and who makes room, a blacklist and a table of
 //! sources say who is heard at all, a book knows addresses.
 //!
+//! What led to nothing is remembered, so that the node can say why it is not connected.
+//!
 //! Bounds: 64 listeners, `dials_max` dials, `pending_max` accepted links without a proof,
 //! `peers_max` peers, and some more that are joining or leaving, with `connections_per_peer_max` live
 //! links and two more each; 64 refusals to tell; those of its machines.
 
 mod dials;
+mod history;
 mod links;
 mod notify;
 mod peers;
 mod required;
+mod snapshot;
 mod verdict;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -37,6 +41,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use dials::Dials;
+use history::History;
 use links::{Links, Stage};
 use notify::Told;
 use peers::Peers;
@@ -53,6 +58,7 @@ use crate::pool::{ManagerConfig, PoolManager};
 use crate::protocol::{ProtocolSet, Registry, RegistryError};
 use crate::receive::ReceiveStreams;
 use crate::seed::Seed;
+use crate::snapshot::{NodeWork, Reached};
 use crate::supervisor::{ConnectionSupervisor, SupervisorConfig};
 use crate::time::{Clamp, Instant};
 
@@ -107,6 +113,8 @@ pub struct Node {
     streams: ReceiveStreams,
     commands: VecDeque<Command>,
     told: Told,
+    history: History,
+    work: NodeWork,
     routes_changed: VecDeque<PeerId>,
     routes_state: u64,
     paused: bool,
@@ -168,6 +176,8 @@ impl Node {
             peers: Peers::default(),
             commands: VecDeque::new(),
             told: Told::default(),
+            history: History::default(),
+            work: NodeWork::default(),
             routes_changed: VecDeque::new(),
             routes_state: 0,
             paused: false,
@@ -304,6 +314,7 @@ impl Node {
     /// Takes what happened outside. Late events for what is gone are ignored.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
         let now = self.clock.advance(now);
+        self.work.events = self.work.events.saturating_add(1);
         match event {
             Event::Listening { listener, local } => {
                 if let Some(known) = self.listeners.get_mut(&listener) {
@@ -341,13 +352,13 @@ impl Node {
         }
         match self.let_in(now, remote) {
             Ok(source) => {
-                let id = self.links.insert_inbound(remote, source);
+                self.work.accepted = self.work.accepted.saturating_add(1);
+                let id = self.links.insert_inbound(now, remote, source);
                 self.pause_or_resume();
                 Ok(self.setup(id))
             }
             Err(reason) => {
-                let (peer, direction, told) = (None, Direction::Inbound, reason.clone());
-                self.told.refusal(Notification::Refused { remote, peer, direction, reason: told });
+                self.tell_refusal(now, remote, None, Direction::Inbound, reason.clone());
                 Err(reason)
             }
         }
@@ -398,6 +409,9 @@ impl Node {
             self.supervise(now);
             return Err(UsageError::UnknownConnection(connection));
         }
+        let dial = link.dial;
+        self.work.dialed = self.work.dialed.saturating_add(1);
+        self.dial_reached(dial, Reached::Handshaking);
         self.links.set_stage(connection, Stage::Unproven);
         Ok(self.setup(connection))
     }
@@ -405,6 +419,7 @@ impl Node {
     /// Takes what a connection has to say. A report of a link that is gone is ignored.
     pub fn handle_report(&mut self, now: Instant, connection: ConnectionId, report: ToNode) {
         let now = self.clock.advance(now);
+        self.work.reports = self.work.reports.saturating_add(1);
         self.on_report(now, connection, report);
         self.supervise(now);
     }
@@ -419,6 +434,7 @@ impl Node {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.clock.advance(now);
+        self.work.timeouts = self.work.timeouts.saturating_add(1);
         self.dials_timeout(now);
         self.push_timeouts(now);
         self.holds_timeout(now);
@@ -573,10 +589,7 @@ const fn registry_error(error: RegistryError) -> ApplicationError {
 
 impl Node {
     fn on_vanished(&mut self, now: Instant, id: ConnectionId) {
-        let closed = crate::connection::Closed {
-            reason: CloseReason::Io(IoCause::Other),
-            leftover: alloc::vec::Vec::new(),
-        };
+        let closed = crate::connection::Closed::of(CloseReason::Io(IoCause::Other));
         self.on_closed(now, id, closed);
     }
 }

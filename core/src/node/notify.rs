@@ -7,14 +7,16 @@
 //! and 64 about listeners, those to come included; the newest 64 refusals.
 
 use alloc::collections::VecDeque;
+use core::net::SocketAddr;
 
 use super::Node;
 use crate::connection::Tally;
-use crate::contract::Notification;
-use crate::error::CloseReason;
+use crate::contract::{Direction, Notification};
+use crate::error::{CloseReason, Refusal};
 use crate::id::PeerId;
 use crate::protocol::{PeerProtocols, ProtocolChange};
 use crate::supervisor::Setback;
+use crate::time::Instant;
 
 const REFUSALS_MAX: usize = 64;
 
@@ -174,6 +176,19 @@ impl Node {
                 self.told.peers.push_back(peer);
             }
         }
+    }
+
+    /// A link was turned away, or ended before its peer was connected.
+    pub(super) fn tell_refusal(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        peer: Option<PeerId>,
+        direction: Direction,
+        reason: Refusal,
+    ) {
+        self.history.turned_away(now, remote, peer, direction, &reason);
+        self.told.refusal(Notification::Refused { remote, peer, direction, reason });
     }
 
     pub(super) fn next_notification(&mut self) -> Option<Notification> {

@@ -8,8 +8,7 @@ use super::links::Stage;
 use super::notify::News;
 use super::verdict::Hold;
 use super::{Node, close_order};
-use crate::connection::{Closed, Parcel, ToConnection, ToNode, Verdict, parcel_of};
-use crate::contract::Notification;
+use crate::connection::{Closed, Parcel, Tally, ToConnection, ToNode, Verdict, parcel_of};
 use crate::error::{CloseReason, DialError, Refusal, UndeliveredReason};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::pool::Outbox;
@@ -32,6 +31,8 @@ pub(super) struct Peer {
     /// When `push` stands in `Peers::timers`.
     timer: Option<Instant>,
     pub(super) news: News,
+    /// Since when it is connected.
+    pub(super) since: Instant,
 }
 
 /// A link that lost a tie goes on until the winner is live: the other end may have settled on it
@@ -123,7 +124,11 @@ impl Peers {
         }
     }
 
-    #[cfg(any(test, feature = "fuzzing"))]
+    /// How many timers there are for lists that were pushed, and for links that are held.
+    pub(super) fn timers(&self) -> (usize, usize) {
+        (self.timers.len(), self.holds.len())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
         self.peers.iter()
     }
@@ -194,8 +199,7 @@ impl Node {
         }
         if let Stage::Live(peer) | Stage::Establishing(peer) = stage {
             if !report.undelivered.is_empty() {
-                self.peers.entry(peer).news.undelivered.merge(report.undelivered);
-                self.tell(peer);
+                self.lost(peer, report.undelivered);
             }
         }
         if let Some(closed) = report.closed {
@@ -238,6 +242,8 @@ impl Node {
         if known.links.len() == 1 {
             known.theirs = PeerProtocols::new();
             known.news.connected();
+            known.since = now;
+            self.work.connected = self.work.connected.saturating_add(1);
             let config =
                 PushConfig { answer_timeout: self.config.push_deadline, ..PushConfig::default() };
             known.push = Some(Push::new(config, version));
@@ -316,7 +322,8 @@ impl Node {
     pub(super) fn on_closed(&mut self, now: Instant, id: ConnectionId, closed: Closed) {
         let Some(mut link) = self.links.remove(id) else { return };
         self.pause_or_resume();
-        let Closed { reason, mut leftover } = closed;
+        let Closed { reason, mut leftover, mut traffic, counters } = closed;
+        self.history.ended(&mut traffic, counters);
         leftover.extend(link.take_adopted());
         let peer = match link.stage {
             Stage::Live(peer) => {
@@ -340,9 +347,7 @@ impl Node {
             CloseReason::Stopping => Refusal::Stopping,
             reason => Refusal::Closed(alloc::boxed::Box::new(reason)),
         };
-        let (remote, direction) = (link.remote, link.direction);
-        let reason = refusal.clone();
-        self.told.refusal(Notification::Refused { remote, peer, direction, reason });
+        self.tell_refusal(now, link.remote, peer, link.direction, refusal.clone());
         if let Some(peer) = peer {
             self.after_establishing(now, peer, held);
         }
@@ -416,12 +421,19 @@ impl Node {
             self.heard_of(id, peer);
             return;
         }
-        for parcel in leftover {
-            parcel.count(UndeliveredReason::ConnectionLost, &mut known.news.undelivered);
-        }
         let theirs = core::mem::take(&mut known.theirs);
-        known.news.disconnected(reason.clone(), theirs);
+        let since = known.since;
         known.push = None;
+        let mut lost = Tally::default();
+        for parcel in leftover {
+            parcel.count(UndeliveredReason::ConnectionLost, &mut lost);
+        }
+        self.lost(peer, lost);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.news.disconnected(reason.clone(), theirs);
+        }
+        self.work.disconnected = self.work.disconnected.saturating_add(1);
+        self.history.lost(now, peer, since, &reason);
         self.peers.set_timer(&peer, None);
         self.tell(peer);
         self.manager.gone(&peer);
@@ -442,6 +454,7 @@ impl Node {
         let now = self.clock.advance(now);
         let other = self.peers.get(&peer).and_then(|known| known.links.first().copied());
         let Some(other) = other else { return self.handle_lost(peer, outbox) };
+        self.history.left(outbox);
         let deadline = now.after(self.config.send_deadline);
         let items = core::iter::from_fn(|| outbox.take_next());
         let adopt = items.map(|item| parcel_of(item, deadline)).collect();
@@ -450,15 +463,21 @@ impl Node {
 
     /// Messages that were accepted for a peer and will not leave; they are counted.
     pub fn handle_lost(&mut self, peer: PeerId, outbox: &mut Outbox) {
-        if outbox.is_empty() {
-            return;
-        }
-        let known = self.peers.entry(peer);
+        self.history.left(outbox);
+        let mut lost = Tally::default();
         while let Some(item) = outbox.take_next() {
-            let lost = parcel_of(item, Instant::MAX);
-            lost.count(UndeliveredReason::ConnectionLost, &mut known.news.undelivered);
+            parcel_of(item, Instant::MAX).count(UndeliveredReason::ConnectionLost, &mut lost);
         }
-        self.tell(peer);
+        self.lost(peer, lost);
+    }
+
+    /// Messages to a peer were given up.
+    fn lost(&mut self, peer: PeerId, lost: Tally) {
+        if !lost.is_empty() {
+            self.history.given_up(&lost);
+            self.peers.entry(peer).news.undelivered.merge(lost);
+            self.tell(peer);
+        }
     }
 
     // Our list, to every connected peer.

@@ -12,6 +12,7 @@ use crate::error::DialError;
 
 mod admission;
 mod bounds;
+mod inside;
 mod lists;
 mod peers;
 
@@ -96,7 +97,7 @@ fn alive(node: &mut Node, link: ConnectionId) {
 }
 
 fn close(node: &mut Node, link: ConnectionId, reason: CloseReason) {
-    let closed = Some(Box::new(Closed { reason, leftover: Vec::new() }));
+    let closed = Some(Box::new(Closed::of(reason)));
     node.handle_report(NOW, link, ToNode { closed, ..ToNode::default() });
 }
 

@@ -16,6 +16,7 @@ use crate::contract::{Direction, TimerKind};
 use crate::error::{CloseReason, Refusal};
 use crate::id::{ConnectionId, PeerId};
 use crate::peers::{Level, Source};
+use crate::snapshot::Reached;
 use crate::time::Instant;
 
 /// The links of a peer that are being established wait.
@@ -47,6 +48,7 @@ impl Node {
         let (direction, expected, dial) = (link.direction, link.expected, link.dial);
         let source = link.source.take();
         let objection = self.objection(peer, expected);
+        self.dial_reached(dial, Reached::Exchanging);
         let attempt = dial.and_then(|dial| self.dials.attempt(dial));
         // Who may not connect is not who is required either.
         if let Some(attempt) = attempt.filter(|_| objection.is_none()) {

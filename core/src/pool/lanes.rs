@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes};
 use super::tally::Tally;
 use crate::buffer::AppendSlab;
 use crate::id::ProtocolId;
+use crate::snapshot::Traffic;
 use crate::wire::package::{self, LastHead, Walk};
 
 /// The first size of a slab of small messages, in bytes.
@@ -93,6 +94,8 @@ pub(super) struct Lanes {
     ordered: bool,
     /// The sequence of arrival; empty if not `ordered`.
     runs: VecDeque<Run>,
+    /// What was accepted and refused since it was last taken.
+    pub(super) traffic: Traffic,
 }
 
 #[derive(Debug)]
@@ -128,6 +131,7 @@ impl Lanes {
             large_bytes: 0,
             ordered,
             runs: VecDeque::new(),
+            traffic: Traffic::default(),
         }
     }
 

@@ -35,6 +35,7 @@ use bytes::{Bytes, BytesMut};
 use super::lanes::{Item, Lanes, LargeMessage, SmallBatch};
 use super::tally::Tally;
 use crate::id::ProtocolId;
+use crate::snapshot::Traffic;
 use crate::wire::gzip::Compressor;
 
 /// Bounds and habits of an [`Outbox`].
@@ -182,7 +183,7 @@ impl Outbox {
         protocol: &ProtocolId,
         payload: &mut Bytes,
     ) -> Result<WasEmpty, PushError<()>> {
-        self.check(payload.len())?;
+        self.check(protocol, payload.len())?;
         let was_empty = WasEmpty(self.is_empty());
         if self.pack(payload) {
             self.push_packed(protocol);
@@ -204,7 +205,7 @@ impl Outbox {
         protocol: &ProtocolId,
         payload: &[u8],
     ) -> Result<WasEmpty, PushError<()>> {
-        self.check(payload.len())?;
+        self.check(protocol, payload.len())?;
         let was_empty = WasEmpty(self.is_empty());
         if self.pack(payload) {
             self.push_packed(protocol);
@@ -281,6 +282,7 @@ impl Outbox {
             return Err(PushError::Moved(()));
         }
         let was_empty = WasEmpty(self.is_empty());
+        other.take_traffic(&mut self.lanes.traffic);
         while let Some(item) = other.take_next() {
             self.append(item);
         }
@@ -347,6 +349,18 @@ impl Outbox {
         self.lanes.memory().saturating_add(self.packed.capacity())
     }
 
+    /// What was accepted and refused, by protocol, since somebody took these counts; they move
+    /// with the contents.
+    #[must_use]
+    pub const fn traffic(&self) -> &Traffic {
+        &self.lanes.traffic
+    }
+
+    /// Takes the counts of [`Outbox::traffic`].
+    pub(crate) fn take_traffic(&mut self, into: &mut Traffic) {
+        into.take(&mut self.lanes.traffic);
+    }
+
     /// Messages inside.
     #[must_use]
     pub fn messages(&self) -> usize {
@@ -392,15 +406,22 @@ impl Outbox {
         assert_eq!(self.bytes() == 0, self.messages() == 0);
     }
 
-    fn check(&self, len: usize) -> Result<(), PushError<()>> {
+    /// Whether a payload of that length is accepted; it is counted, whatever the answer.
+    fn check(&mut self, protocol: &ProtocolId, len: usize) -> Result<(), PushError<()>> {
         let OutboxConfig { bytes_max, message_max, .. } = self.config;
         if self.closed {
-            Err(PushError::Moved(()))
-        } else if len > message_max {
+            return Err(PushError::Moved(()));
+        }
+        let is_full = self.bytes() >= bytes_max.max(1);
+        let count = self.lanes.traffic.of(protocol);
+        if len > message_max {
+            count.too_large = count.too_large.saturating_add(1);
             Err(PushError::TooLarge { payload: (), limit: message_max })
-        } else if self.bytes() >= bytes_max.max(1) {
+        } else if is_full {
+            count.full = count.full.saturating_add(1);
             Err(PushError::Full(()))
         } else {
+            count.sent.add(1, len as u64);
             Ok(())
         }
     }

@@ -284,6 +284,11 @@ impl<K: Copy + Eq> SendStreamPool<K> {
         Err(BorrowError::Pending)
     }
 
+    /// Whether [`SendStreamPool::borrow`] would find a stream.
+    pub(crate) fn can_lend(&self, credit: impl Fn(&K) -> u32) -> bool {
+        self.best(credit).is_some()
+    }
+
     /// Takes a lent stream back when its last byte has been handed on.
     ///
     /// # Errors

@@ -379,6 +379,20 @@ impl ConnectionSupervisor {
         self.entries.get(&required).map(|entry| entry.state(required))
     }
 
+    /// The dial that is under way for a required peer.
+    pub(crate) fn attempt_of(&self, required: RequiredId) -> Option<AttemptId> {
+        match self.entries.get(&required)?.phase {
+            Phase::Dialing { attempt, .. } => Some(attempt),
+            _ => None,
+        }
+    }
+
+    /// How many timers there are, and the first.
+    pub(crate) fn timers(&self) -> (usize, Option<Instant>) {
+        let count = self.waiting.len().saturating_add(usize::from(self.check_at.is_some()));
+        (count, self.next_timeout())
+    }
+
     /// All required peers, in the order in which they were required.
     pub fn required(&self) -> impl Iterator<Item = RequiredId> + '_ {
         self.entries.keys().copied()

@@ -6,6 +6,7 @@ mod crossing;
 mod frames;
 mod harness;
 mod healing;
+mod inside;
 mod interleavings;
 mod large;
 mod opening;

@@ -12,6 +12,7 @@ use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::{Batch, Message};
 use headwater_core::peers::Rule;
 use headwater_core::secure::ChannelFactory;
+use headwater_core::snapshot::Snapshot;
 
 use super::EventLoop;
 
@@ -96,6 +97,14 @@ impl<F: ChannelFactory> EventLoop<F> {
     /// [`ApplicationError::NotRequired`]; nothing changed.
     pub fn release(&mut self, required: RequiredId) -> Result<(), ApplicationError> {
         self.endpoint.release(self.clock.now(), required)
+    }
+
+    /// What the node knows of itself: see [`Endpoint::snapshot`].
+    ///
+    /// [`Endpoint::snapshot`]: headwater_core::endpoint::Endpoint::snapshot
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.endpoint.snapshot(self.clock.now())
     }
 
     /// Keeps a peer or a place out from now on; connections that fall under the rule are cut off.

@@ -22,7 +22,7 @@ use headwater_core::time::Instant;
 use crate::alarm::Alarm;
 use crate::inbox::give_back;
 use crate::lanes::Lane;
-use crate::link::{HURRY, INBOX, LANES, LEAVE, Link, ORDER, OUTBOX};
+use crate::link::{ASKED, HURRY, INBOX, LANES, LEAVE, Link, ORDER, OUTBOX};
 use crate::runtime::{Runtime, Socket};
 use crate::shared::Shared;
 use crate::wake::lock;
@@ -80,6 +80,7 @@ impl<C, R: Runtime> Drop for Task<C, R> {
             lane.lose(UndeliveredReason::ConnectionLost);
         }
         lock(&self.link.desk).close();
+        self.link.tell_nobody();
     }
 }
 
@@ -175,6 +176,18 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
         }
         self.leaves |= signals & LEAVE != 0;
         self.feed(now);
+        if signals & ASKED != 0 {
+            self.tell(now);
+        }
+    }
+
+    /// Says how it does to whoever has asked.
+    fn tell(&self, now: Instant) {
+        self.link.tell(|| {
+            let mut snapshot = self.connection.snapshot(now);
+            self.lanes.values().for_each(|lane| lane.look(|out| snapshot.add_waiting(out)));
+            snapshot
+        });
     }
 
     fn take_order(&mut self, now: Instant) {

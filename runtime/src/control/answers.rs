@@ -42,6 +42,13 @@ where
             Call::RequiredState { required, answer } => {
                 let _ = answer.send(self.core.required_state(required));
             }
+            Call::Parts { answer } => {
+                let links = self.links.values().chain(&self.ending);
+                let _ = answer.send(links.filter_map(|link| link.ask()).collect());
+            }
+            Call::Snapshot { answer } => {
+                let _ = answer.send(self.core.snapshot(now));
+            }
             Call::Change { change, answer } => {
                 let done = match change {
                     Change::Disconnect(peer) => self.core.disconnect(now, peer),

@@ -219,6 +219,7 @@ impl Receiver {
                 Some(protocol) => self.inbox.protocol(protocol.clone()),
                 None => {
                     // Nobody takes it: the package goes, the stream stays (D-4).
+                    self.unknown = self.unknown.saturating_add(1);
                     self.give_back(now, uni, share);
                     return Ok(());
                 }
@@ -280,6 +281,9 @@ impl Receiver {
     fn publish(&mut self, chunk: u32, range: Range<usize>, protocol: u32, mut share: Share) {
         share.held = share.held.saturating_add(as_u32(DESCRIPTOR));
         self.inbox_held = self.inbox_held.saturating_add(share.held as usize);
+        if let Some(name) = self.inbox.protocol_at(protocol) {
+            self.traffic.of(name).received.add(1, range.len() as u64);
+        }
         self.inbox.push(chunk, range.start, range.len(), protocol, share);
     }
 

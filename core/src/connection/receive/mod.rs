@@ -35,6 +35,7 @@ use crate::message::{Batch, Consumed, Share};
 use crate::mux::{INITIAL_WINDOW, Session, StreamId};
 use crate::protocol::ProtocolSet;
 use crate::receive::{Admission, StreamGate};
+use crate::snapshot::{self, Counters, Traffic};
 use crate::time::Instant;
 use crate::wire::familiar::Familiar;
 use crate::wire::{AssemblyBuffers, DecodeLimits, Decoder, ExchangerLimits};
@@ -125,6 +126,11 @@ pub(super) struct Receiver {
     /// Latest protocol lists of the peer that came as messages.
     pub(super) pushed: Option<ProtocolSet>,
     pub(super) push_ok: Option<ProtocolSet>,
+    /// Messages that were published.
+    pub(super) traffic: Traffic,
+    /// Messages of protocols that are not ours.
+    unknown: u64,
+    offended: snapshot::Offences,
 }
 
 #[derive(Debug)]
@@ -189,6 +195,9 @@ impl Receiver {
             offences: Offences::new(config.offences_max, now),
             pushed: None,
             push_ok: None,
+            traffic: Traffic::default(),
+            unknown: 0,
+            offended: snapshot::Offences::default(),
         }
     }
 
@@ -359,11 +368,12 @@ impl Receiver {
         uni.reset(stream);
         self.forget(stream);
         self.admit_waiting(now, uni);
-        if self.offences.spend(now) { Ok(()) } else { Err(Spent(what)) }
+        self.offence(now, what)
     }
 
-    /// Counts an offence that concerns none of these streams.
+    /// Counts an offence.
     pub(super) fn offence(&mut self, now: Instant, what: Offence) -> Result<(), Spent> {
+        self.offended.count(what);
         if self.offences.spend(now) { Ok(()) } else { Err(Spent(what)) }
     }
 
@@ -519,6 +529,31 @@ impl Receiver {
         let inbox = self.inbox_held.saturating_add(self.inbox.bytes());
         let kept = self.buffers.pool.bytes().saturating_add(self.stash.memory());
         [sum(|state| state.backlog.bytes()), sum(|state| state.decoder.memory()), inbox, kept]
+    }
+
+    /// What a connection counts, with what is counted here.
+    pub(super) const fn counters(&self, counters: Counters) -> Counters {
+        Counters { unknown: self.unknown, offences: self.offended, ..counters }
+    }
+
+    /// Streams that the peer has opened.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Bytes of the inbox, taken and not consumed ones included.
+    pub(super) const fn inbox_held(&self) -> usize {
+        self.inbox_held
+    }
+
+    /// Whether nothing more is decoded before the application takes messages.
+    pub(super) const fn is_full(&self) -> bool {
+        self.inbox_held >= self.inbox_max
+    }
+
+    /// Whether a message waits for room among those that are being received.
+    pub(super) fn waits_for_room(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Checks R1 and the bookkeeping of the queues.

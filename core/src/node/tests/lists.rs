@@ -293,7 +293,7 @@ impl Run {
 }
 
 fn closed() -> ToNode {
-    let closed = Closed { reason: CloseReason::RemoteClosed, leftover: Vec::new() };
+    let closed = Closed::of(CloseReason::RemoteClosed);
     ToNode { closed: Some(Box::new(closed)), ..ToNode::default() }
 }
 

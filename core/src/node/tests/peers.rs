@@ -300,7 +300,7 @@ fn a_link_that_dies_as_it_would_go_live_evicts_nobody() {
         prove(&mut node, link, 2);
         assert!(proceeds(&mut node, link));
         // The mailbox holds both, because nobody looked into it in between.
-        let closed = Some(Box::new(Closed { reason: CloseReason::Truncated, leftover: vec![] }));
+        let closed = Some(Box::new(Closed::of(CloseReason::Truncated)));
         let exchanged = Some(ProtocolSet::default());
         node.handle_report(NOW, link, ToNode { exchanged, closed, ..ToNode::default() });
         assert_eq!(closes(&mut node, old), None);

@@ -1,0 +1,113 @@
+//! What nodes say of themselves, over both kinds of channel.
+
+use std::time::Duration;
+
+use headwater_core::contract::TimerKind;
+use headwater_core::snapshot::{Blockage, ConnectionStage, Snapshot, Stage};
+
+use crate::harness::{Channels, World, over_both_channels, pair, peer_id, protocol};
+
+over_both_channels!(
+    counters_of_both_sides_agree_and_never_shrink,
+    a_snapshot_changes_nothing,
+    an_inbox_that_nobody_reads_is_named,
+    messages_of_an_unknown_protocol_are_counted,
+);
+
+fn snapshot<F: Channels>(world: &World<F>, end: usize) -> Snapshot {
+    world.ends[end].endpoint.snapshot(world.now)
+}
+
+fn counters_of_both_sides_agree_and_never_shrink<F: Channels>() {
+    let mut world = pair::<F>(11);
+    world.connect(0, 1);
+    let mut before = [0, 0];
+    for round in 0..3_u64 {
+        for _ in 0..10 {
+            world.send(0, 1, "/echo", vec![1; 300]);
+            world.send(1, 0, "/echo", vec![2; 20_000]);
+        }
+        world.run();
+        let totals = [0, 1].map(|end| snapshot(&world, end).traffic().total());
+        assert_eq!(totals[0].sent, totals[1].received);
+        assert_eq!(totals[1].sent, totals[0].received);
+        assert_eq!(totals[0].sent.messages, 10 * (round + 1));
+        assert_eq!(totals[1].sent.bytes, 200_000 * (round + 1));
+        let now = world.now;
+        world.ends[0].endpoint.disconnect(now, peer_id(1)).unwrap();
+        world.run();
+        for (end, before) in before.iter_mut().enumerate() {
+            let snapshot = snapshot(&world, end);
+            assert_eq!(snapshot.traffic().total(), totals[end]);
+            assert_eq!(snapshot.peers_connected(), 0);
+            let bytes = snapshot.counters().received_bytes;
+            assert!(bytes > std::mem::replace(before, bytes));
+        }
+        let other = snapshot(&world, 1);
+        assert_eq!(other.peer(&peer_id(0)).unwrap().lost.as_ref().unwrap().times, round + 1);
+        world.connect(0, 1);
+    }
+}
+
+fn a_snapshot_changes_nothing<F: Channels>() {
+    let run = |looks: bool| {
+        let mut world = pair::<F>(12);
+        world.connect(0, 1);
+        for number in 0..20 {
+            world.send(0, 1, "/echo", vec![3; 1000 * number]);
+            if looks {
+                let both = [0, 1].map(|end| snapshot(&world, end));
+                assert_eq!(both, [0, 1].map(|end| snapshot(&world, end)));
+            }
+        }
+        world.run();
+        (world.ends[0].written.clone(), world.ends[1].written.clone())
+    };
+    assert!(run(true) == run(false));
+}
+
+fn an_inbox_that_nobody_reads_is_named<F: Channels>() {
+    let mut world = pair::<F>(13);
+    world.connect(0, 1);
+    world.ends[1].takes = false;
+    let now = world.now;
+    let (peer, echo) = (peer_id(1), protocol("/echo"));
+    for _ in 0..2000 {
+        let endpoint = &mut world.ends[0].endpoint;
+        let _full = endpoint.send(now, &peer, &echo, vec![5; 60_000].into());
+        world.run();
+    }
+    let (sender, reader) = (snapshot(&world, 0), snapshot(&world, 1));
+    let blocked = |snapshot: &Snapshot| snapshot.connections[0].blocked.clone();
+    assert_eq!(blocked(&reader), [Blockage::Application]);
+    let waits = blocked(&sender);
+    assert!(
+        waits.contains(&Blockage::PeerReads) || waits.contains(&Blockage::Streams),
+        "{waits:?}"
+    );
+    assert!(sender.traffic().total().full > 0);
+    let part = &reader.connections[0];
+    assert!(part.inbox_bytes >= 1 << 20 && reader.memory() > 1 << 20);
+    assert_eq!((part.stage, part.at), (ConnectionStage::Live, world.now));
+    assert!(sender.connections[0].timers.iter().any(|timer| timer.why == TimerKind::Send));
+    world.ends[1].takes = true;
+    world.run();
+    assert!(blocked(&snapshot(&world, 1)).is_empty());
+}
+
+fn messages_of_an_unknown_protocol_are_counted<F: Channels>() {
+    let mut world = pair::<F>(14);
+    world.connect(0, 1);
+    let now = world.now;
+    world.ends[1].endpoint.unregister(now, &protocol("/echo")).unwrap();
+    // The other side has not heard of it.
+    world.send(0, 1, "/echo", vec![0; 10]);
+    world.run();
+    let reader = snapshot(&world, 1);
+    assert_eq!(reader.counters().unknown, 1);
+    assert_eq!(reader.traffic().total().received.messages, 0);
+    let peer = reader.peer(&peer_id(0)).unwrap();
+    assert_eq!((peer.stage, peer.since), (Stage::Connected, Some(peer.since.unwrap())));
+    let age = reader.node.at.since(peer.since.unwrap());
+    assert!(age < Duration::from_secs(3600));
+}
