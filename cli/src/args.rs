@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use headwater_core::id::ProtocolId;
 
+use crate::admin::client::Place;
 use crate::transfer;
 
 /// What the help of each command ends with.
@@ -49,6 +51,13 @@ pub(crate) enum Command {
     /// Run a node that keeps connections with its peers, until interrupted; prints its addresses.
     #[command(after_help = MORE_HELP)]
     Node(Node),
+    /// Show what a running node says of itself and of its peers.
+    #[command(after_help = MORE_HELP)]
+    Status(Status),
+    /// Say why a peer of a running node is connected or not: what was tried, how far it got, when
+    /// it is tried again, and what would help.
+    #[command(after_help = MORE_HELP)]
+    Why(Why),
     /// Wait for a file and store it; prints the address to give to `send`.
     #[command(after_help = MORE_HELP)]
     Listen(Listen),
@@ -96,9 +105,62 @@ pub(crate) struct Node {
     /// The node's key in PEM: P-256, P-384, P-521 or RSA. Without it, a fresh P-256 one.
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
     pub(crate) key: Option<PathBuf>,
+    /// Serve a status page, metrics and events, for `status`, `why` and browsers; without ADDR, on
+    /// 127.0.0.1:11380. Anything but loopback needs --admin-token.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = crate::admin::DEFAULT)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// A file that only its owner can read, with the token that the status page asks for: 16
+    /// characters or more. Browsers ask for it as a password, for any name.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_token: Option<PathBuf>,
+    /// A name by which the status page may be called, beside its addresses; may be given more than
+    /// once.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) admin_host: Vec<String>,
     /// Print what file and command line come to, as a configuration file, and end.
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// Which node is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Of {
+    /// Where the node serves its status page: HOST:PORT, or its URL.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "HEADWATER_ADMIN",
+        default_value = crate::admin::DEFAULT,
+        value_parser = Place::new,
+    )]
+    pub(crate) admin: Place,
+    /// The file with the token, if the node asks for one.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_ADMIN_TOKEN")]
+    pub(crate) admin_token: Option<PathBuf>,
+}
+
+/// Show what a node says.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Only this peer: its id or at least four characters from either end of it, its name in the
+    /// demo, or an address.
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+    /// Which node.
+    #[command(flatten)]
+    pub(crate) of: Of,
+}
+
+/// Say why a peer is connected or not.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// Which peer: its id or at least four characters from either end of it, its name in the demo,
+    /// or an address.
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: String,
+    /// Which node.
+    #[command(flatten)]
+    pub(crate) of: Of,
 }
 
 /// What `listen` and `send` have in common.

@@ -4,6 +4,7 @@
 //! | event | fields | when |
 //! | --- | --- | --- |
 //! | `listening` | `id`, `addresses` | the node takes connections; each address can be given to `send` |
+//! | `admin` | `url` | the status page is there (`node --admin`, `demo`) |
 //! | `connected` | `peer` | a peer's connection is up |
 //! | `disconnected` | `peer`, `reason` | it is gone |
 //! | `supported` | `peer`, `protocol` | a connected peer announces a protocol |
@@ -24,12 +25,15 @@
 //! In `demo`, where several nodes run in the program, each event of a node ends with `node`, the
 //! name of the node that tells it.
 
+use headwater_core::contract::{Direction, Notification};
+use headwater_core::id::PeerId;
 use serde::Serialize;
 
 /// The same table for `--help`.
 pub(crate) const HELP: &str = "\
 Events of --json, one object a line on standard output, first field \"event\":
   listening     id, addresses       the node takes connections
+  admin         url                 the status page is there
   connected     peer                a peer's connection is up
   disconnected  peer, reason        it is gone
   supported     peer, protocol      a connected peer announces a protocol
@@ -62,6 +66,11 @@ pub(crate) enum Event<'a> {
         id: &'a str,
         /// Multiaddrs that end in `/p2p/ID`.
         addresses: &'a [String],
+    },
+    /// The status page is there.
+    Admin {
+        /// Where.
+        url: &'a str,
     },
     /// A peer's connection is up.
     Connected {
@@ -182,6 +191,53 @@ pub(crate) enum Event<'a> {
     Table(&'a crate::demo::table::Table),
 }
 
+/// What a notification is as an event, if it is one.
+pub(crate) fn of(notification: &Notification, take: impl FnOnce(Event<'_>)) {
+    match notification {
+        Notification::Connected { peer } => take(Event::Connected { peer: peer.as_str() }),
+        Notification::Disconnected { peer, reason, .. } => {
+            take(Event::Disconnected { peer: peer.as_str(), reason: &reason.to_string() });
+        }
+        Notification::Supported { peer, protocol } => {
+            take(Event::Supported { peer: peer.as_str(), protocol: protocol.as_str() });
+        }
+        Notification::Unsupported { peer, protocol } => {
+            take(Event::Unsupported { peer: peer.as_str(), protocol: protocol.as_str() });
+        }
+        Notification::Retrying { peer, address, failures, wait, cause, .. } => {
+            take(Event::Retrying {
+                peer: peer.as_ref().map(PeerId::as_str),
+                address: &address.to_string(),
+                failures: *failures,
+                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                reason: &cause.to_string(),
+            });
+        }
+        Notification::GaveUp { peer, address, failures, cause, .. } => take(Event::GaveUp {
+            peer: peer.as_ref().map(PeerId::as_str),
+            address: &address.to_string(),
+            failures: *failures,
+            reason: &cause.to_string(),
+        }),
+        Notification::Refused { remote, peer, direction, reason } => take(Event::Refused {
+            remote: &remote.to_string(),
+            peer: peer.as_ref().map(PeerId::as_str),
+            outbound: *direction == Direction::Outbound,
+            reason: &reason.to_string(),
+        }),
+        Notification::Undelivered { peer, protocol, messages, bytes, reason } => {
+            take(Event::Undelivered {
+                peer: peer.as_str(),
+                protocol: protocol.as_str(),
+                messages: *messages,
+                bytes: *bytes,
+                reason: &reason.to_string(),
+            });
+        }
+        _ => {}
+    }
+}
+
 /// An event with the name of the node that tells it, where there are several.
 #[derive(Serialize)]
 pub(crate) struct Line<'a> {
@@ -207,6 +263,10 @@ mod tests {
         assert_eq!(
             line(Event::Listening { id: "Q", addresses: &addresses }),
             r#"{"event":"listening","id":"Q","addresses":["/ip4/127.0.0.1/tcp/1/p2p/Q"]}"#
+        );
+        assert_eq!(
+            line(Event::Admin { url: "http://127.0.0.1:1/" }),
+            r#"{"event":"admin","url":"http://127.0.0.1:1/"}"#
         );
         assert_eq!(line(Event::Connected { peer: "Q" }), r#"{"event":"connected","peer":"Q"}"#);
         assert_eq!(

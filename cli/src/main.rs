@@ -1,11 +1,13 @@
 //! The `headwater` program.
 //!
 //! `headwater demo` shows six nodes at work; `headwater node` runs one; `headwater listen` and
-//! `headwater send` carry a file from one process to another; `headwater sim` runs many nodes in
-//! virtual time; `headwater keygen` and `headwater id` deal with keys. The
-//! exit statuses are in `status.rs`, the events of `--json` in `event.rs`; `--help` prints both.
+//! `headwater send` carry a file from one process to another; `headwater status` and `headwater
+//! why` ask a running node how it does; `headwater sim` runs many nodes in virtual time; `headwater
+//! keygen` and `headwater id` deal with keys. The exit statuses are in `status.rs`, the events of
+//! `--json` in `event.rs`; `--help` prints both.
 
 mod address;
+mod admin;
 mod args;
 mod demo;
 mod event;
@@ -13,6 +15,7 @@ mod failure;
 mod keys;
 mod listen;
 mod logs;
+mod look;
 mod net;
 mod node;
 mod progress;
@@ -63,6 +66,8 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Id(args) => keys::id(report, args),
         Command::Demo => demo::run(report, security(report, cli.insecure)),
         Command::Sim(args) => sim::run(report, &args),
+        Command::Status(args) => with_runtime(async |_| look::status(report, args).await),
+        Command::Why(args) => with_runtime(async |_| look::why(report, args).await),
         Command::Node(args) if args.print_config => {
             report.print(node::Settings::new(&args)?.to_toml().trim_end());
             Ok(())

@@ -6,7 +6,7 @@ use headwater_core::contract::{Direction, Notification};
 use headwater_core::id::PeerId;
 use headwater_core::message::Message;
 
-use crate::event::{Event, Line};
+use crate::event::{self, Event, Line};
 use crate::failure::Failure;
 
 /// Where notifications are logged, whatever prints them.
@@ -31,6 +31,11 @@ impl Report {
         Self { stdout_taken: true, ..self }
     }
 
+    /// Whether events are printed, and not sentences.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// An event of the only node; nothing for people.
     pub(crate) fn event(self, event: Event<'_>) {
         self.event_of(None, event);
@@ -49,72 +54,26 @@ impl Report {
     /// A notification, as an event and in the log. What a peer can cause with one message, as often
     /// as it likes, is logged at the level of traces alone.
     pub(crate) fn notification(self, node: Option<&str>, notification: &Notification) {
+        event::of(notification, |event| self.event_of(node, event));
         match notification {
             Notification::Connected { peer } => {
-                self.event_of(node, Event::Connected { peer: peer.as_str() });
                 tracing::info!(target: LOG, node, %peer, "connected");
             }
             Notification::Disconnected { peer, reason, .. } => {
-                let text = reason.to_string();
-                self.event_of(node, Event::Disconnected { peer: peer.as_str(), reason: &text });
                 tracing::info!(target: LOG, node, %peer, %reason, "disconnected");
             }
             Notification::Supported { peer, protocol } => {
-                let (peer, protocol) = (peer.as_str(), protocol.as_str());
-                self.event_of(node, Event::Supported { peer, protocol });
-                tracing::trace!(target: LOG, node, peer, protocol, "supported");
+                tracing::trace!(target: LOG, node, %peer, %protocol, "supported");
             }
             Notification::Unsupported { peer, protocol } => {
-                let (peer, protocol) = (peer.as_str(), protocol.as_str());
-                self.event_of(node, Event::Unsupported { peer, protocol });
-                tracing::trace!(target: LOG, node, peer, protocol, "unsupported");
+                tracing::trace!(target: LOG, node, %peer, %protocol, "unsupported");
             }
             Notification::Retrying { .. }
             | Notification::GaveUp { .. }
             | Notification::Refused { .. }
             | Notification::Undelivered { .. }
-            | Notification::ListenFailed { .. } => self.trouble(node, notification),
+            | Notification::ListenFailed { .. } => trouble(node, notification),
             other => tracing::debug!(target: LOG, node, notification = ?other, "notified"),
-        }
-    }
-
-    /// Something that did not go as it should.
-    fn trouble(self, node: Option<&str>, notification: &Notification) {
-        match notification {
-            Notification::Retrying { peer, address, failures, wait, cause, .. } => {
-                let (address, reason) = (&*address.to_string(), &*cause.to_string());
-                let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
-                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                let event = Event::Retrying { peer, address, failures, wait_ms, reason };
-                self.event_of(node, event);
-                let text = "not connected, trying again";
-                tracing::info!(target: LOG, node, peer, address, failures, ?wait, reason, "{text}");
-            }
-            Notification::GaveUp { peer, address, failures, cause, .. } => {
-                let (address, reason) = (&*address.to_string(), &*cause.to_string());
-                let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
-                self.event_of(node, Event::GaveUp { peer, address, failures, reason });
-                tracing::error!(target: LOG, node, peer, address, failures, reason, "given up");
-            }
-            Notification::Refused { remote, peer, direction, reason } => {
-                let (remote, reason) = (remote.to_string(), reason.to_string());
-                let peer = peer.as_ref().map(PeerId::as_str);
-                let outbound = *direction == Direction::Outbound;
-                let event = Event::Refused { remote: &remote, peer, outbound, reason: &reason };
-                self.event_of(node, event);
-                tracing::warn!(target: LOG, node, remote, peer, outbound, reason, "link refused");
-            }
-            Notification::Undelivered { peer, protocol, messages, bytes, reason } => {
-                let (peer, protocol, text) = (peer.as_str(), protocol.as_str(), reason.to_string());
-                let (messages, bytes, reason) = (*messages, *bytes, &*text);
-                let event = Event::Undelivered { peer, protocol, messages, bytes, reason };
-                self.event_of(node, event);
-                tracing::warn!(target: LOG, node, peer, protocol, messages, bytes, reason, "undelivered");
-            }
-            Notification::ListenFailed { address, cause, .. } => {
-                tracing::error!(target: LOG, node, %address, %cause, "cannot listen");
-            }
-            _ => {}
         }
     }
 
@@ -161,6 +120,38 @@ impl Report {
             let mut out = io::stdout().lock();
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
+    }
+}
+
+/// Logs something that did not go as it should.
+fn trouble(node: Option<&str>, notification: &Notification) {
+    match notification {
+        Notification::Retrying { peer, address, failures, wait, cause, .. } => {
+            let (address, reason) = (&*address.to_string(), &*cause.to_string());
+            let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
+            let text = "not connected, trying again";
+            tracing::info!(target: LOG, node, peer, address, failures, ?wait, reason, "{text}");
+        }
+        Notification::GaveUp { peer, address, failures, cause, .. } => {
+            let (address, reason) = (&*address.to_string(), &*cause.to_string());
+            let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
+            tracing::error!(target: LOG, node, peer, address, failures, reason, "given up");
+        }
+        Notification::Refused { remote, peer, direction, reason } => {
+            let (remote, reason) = (remote.to_string(), reason.to_string());
+            let peer = peer.as_ref().map(PeerId::as_str);
+            let outbound = *direction == Direction::Outbound;
+            tracing::warn!(target: LOG, node, remote, peer, outbound, reason, "link refused");
+        }
+        Notification::Undelivered { peer, protocol, messages, bytes, reason } => {
+            let (peer, protocol, text) = (peer.as_str(), protocol.as_str(), reason.to_string());
+            let (messages, bytes, reason) = (*messages, *bytes, &*text);
+            tracing::warn!(target: LOG, node, peer, protocol, messages, bytes, reason, "undelivered");
+        }
+        Notification::ListenFailed { address, cause, .. } => {
+            tracing::error!(target: LOG, node, %address, %cause, "cannot listen");
+        }
+        _ => {}
     }
 }
 

@@ -43,6 +43,8 @@ statuses! {
     Listen = 16, "the address cannot be listened on";
     Key = 17, "the key cannot be read or written";
     Config = 18, "the configuration cannot be read, is not understood, or cannot be used";
+    NoPeer = 19, "status and why: the node knows no such peer, or several";
+    Admin = 20, "status and why: the node cannot be asked: nobody answers, or the token is wrong";
     Internal = 70, "a fault of the program itself";
     SigInt = 130, "ended by SIGINT (Ctrl-C)";
     SigTerm = 143, "ended by SIGTERM";

@@ -12,6 +12,7 @@ use headwater_tokio::{Node, Started};
 
 use super::member::{Member, failed};
 use super::scene::Scene;
+use super::watch::Handle;
 use crate::failure::Failure;
 
 /// What runs the tasks of one node, and of no other, so that the node can be killed with them.
@@ -92,6 +93,10 @@ impl<P: Place> Member for Awaited<P> {
 
     fn refuses(&self, to: &PeerId, protocol: &ProtocolId) -> bool {
         matches!(self.node.send(to, protocol, Bytes::new()), Err(SendError::NotSupported { .. }))
+    }
+
+    fn handle(&self) -> Handle {
+        Handle::Awaited(self.node.clone())
     }
 
     fn stop(&self) {

@@ -20,6 +20,7 @@ const RETRIES: usize = 4;
 /// The others do not notice in time, or do not find it again, or messages are lost after that.
 pub(crate) fn killed(stage: &mut Stage) -> Result<(), Failure> {
     stage.scene.with(|state| state.step = "killing a node");
+    stage.watch.leave(stage.scene.name(KILLED_NODE));
     stage.members.remove(KILLED_NODE).kill()?;
     stage.scene.died(KILLED_NODE);
     stage

@@ -11,6 +11,7 @@ use headwater_core::id::{PeerId, ProtocolId};
 use serde::Serialize;
 
 use super::plan::MESSAGE_MAX;
+use super::watch::Handle;
 use crate::failure::Failure;
 use crate::status::Status;
 
@@ -56,6 +57,8 @@ pub(crate) trait Member: Send + Sync {
     fn send(&self, to: &PeerId, protocol: &ProtocolId, payload: Bytes) -> Result<(), Failure>;
     /// Whether the node refuses a message because the peer does not support its protocol.
     fn refuses(&self, to: &PeerId, protocol: &ProtocolId) -> bool;
+    /// Who can be asked how it does.
+    fn handle(&self) -> Handle;
     /// Stops it, closing its connections in order.
     fn stop(&self);
     /// Ends it at once and without a word to anybody; returns when all its sockets are closed.

@@ -102,6 +102,10 @@ impl Member for MioMember {
         matches!(self.handle.send(to, protocol, Bytes::new()), Err(SendError::NotSupported { .. }))
     }
 
+    fn handle(&self) -> super::watch::Handle {
+        super::watch::Handle::Mio(self.handle.clone())
+    }
+
     fn stop(&self) {
         self.handle.stop();
     }

@@ -19,11 +19,14 @@ mod steps;
 pub(crate) mod table;
 mod tokio;
 mod view;
+mod watch;
 mod wire;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::{self, Server};
 use crate::failure::Failure;
 use crate::net::Security;
 use crate::report::Report;
@@ -46,6 +49,19 @@ const CAST: [(&str, Runtime); 6] = [
 
 /// How long it may take to read what the stopped nodes still had to say.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Serves the status page of all nodes, where `headwater status` looks for it if that is free.
+async fn serve(scene: &Scene, stage: &Stage) -> Result<Option<Server>, Failure> {
+    let start = async |at: SocketAddr| {
+        let settings = admin::Settings { at: Some(at), ..admin::Settings::default() };
+        Server::start(&settings, Box::new(stage.watch.clone()), scene.feed()).await
+    };
+    let usual = admin::DEFAULT.parse().unwrap_or_else(|_| (Ipv4Addr::LOCALHOST, 0).into());
+    match start(usual).await {
+        Ok(page) => Ok(page),
+        Err(_) => start((Ipv4Addr::LOCALHOST, 0).into()).await,
+    }
+}
 
 /// Runs the command.
 ///
@@ -70,6 +86,11 @@ pub(crate) fn run(report: Report, security: Security) -> Result<(), Failure> {
 
     let outcome =
         Stage::start(Arc::clone(&scene), security, runtime.handle()).and_then(|mut stage| {
+            let page = runtime.block_on(serve(&scene, &stage))?;
+            if let Some(Server { url, .. }) = &page {
+                report.event(crate::event::Event::Admin { url });
+                report.remark(&format!("what the nodes are doing: {url}"));
+            }
             let view = view::View::start(report, Arc::clone(&scene));
             let outcome = steps::play(&mut stage);
             view.finish();

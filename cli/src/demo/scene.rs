@@ -11,6 +11,7 @@ use headwater_core::id::{PeerId, ProtocolId};
 use sha2::{Digest as _, Sha256};
 
 use super::member::Runtime;
+use crate::admin::Feed;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::report::Report;
@@ -21,6 +22,7 @@ use crate::transfer::Digest;
 pub(crate) struct Scene {
     report: Report,
     cast: Vec<(&'static str, Runtime)>,
+    feed: Feed,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -122,7 +124,13 @@ impl Scene {
     /// A scene before anything happened.
     pub(crate) fn new(report: Report, cast: &[(&'static str, Runtime)]) -> Self {
         let state = Mutex::new(State { step: "starting", ..State::default() });
-        Self { report, cast: cast.to_vec(), state, changed: Condvar::new() }
+        let feed = Feed::new();
+        Self { report, cast: cast.to_vec(), feed, state, changed: Condvar::new() }
+    }
+
+    /// What the nodes tell, for the status page.
+    pub(crate) fn feed(&self) -> Feed {
+        self.feed.clone()
     }
 
     /// Who takes part.
@@ -225,6 +233,7 @@ impl Scene {
 
     /// `node` was notified.
     pub(crate) fn noted(&self, node: usize, notification: &Notification) {
+        self.feed.notification(Some(self.name(node)), notification);
         self.report.notification(Some(self.name(node)), notification);
         self.with(|state| {
             let ids = &state.ids;

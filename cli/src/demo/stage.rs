@@ -13,6 +13,7 @@ use super::member::{Member, Runtime};
 use super::plan::{self, BLOB, CUT_NODE, GONE, GONE_NODE, HEALED};
 use super::scene::Scene;
 use super::steps::dials;
+use super::watch::Watch;
 use super::wire::Wire;
 use super::{mio, smol, tokio};
 use crate::failure::Failure;
@@ -23,6 +24,8 @@ pub(crate) struct Stage {
     pub(crate) scene: Arc<Scene>,
     security: Security,
     pub(crate) members: Vec<Box<dyn Member>>,
+    /// Those that run, for the status page.
+    pub(crate) watch: Watch,
     /// Between [`CUT_NODE`] and the others.
     pub(crate) wire: Wire,
     places: Vec<Place>,
@@ -47,8 +50,9 @@ impl Stage {
         security: Security,
         runtime: &Handle,
     ) -> Result<Self, Failure> {
-        let wire = Wire::new(runtime);
-        let mut stage = Self { scene, security, members: Vec::new(), wire, places: Vec::new() };
+        let (wire, watch) = (Wire::new(runtime), Watch::default());
+        let (members, places) = (Vec::new(), Vec::new());
+        let mut stage = Self { scene, security, members, watch, wire, places };
         for index in 0..stage.scene.cast().len() {
             let key = crate::keys::load(None)?;
             stage.places.push(Place { id: key.peer_id(), key, port: 0 });
@@ -67,13 +71,15 @@ impl Stage {
         let nobody = || Failure::internal("no such node");
         let key = &self.places.get(index).ok_or_else(nobody)?.key;
         let (_, runtime) = self.scene.cast().get(index).ok_or_else(nobody)?;
-        Ok(match runtime {
+        let member: Box<dyn Member> = match runtime {
             Runtime::Tokio => Box::new(tokio::start(&self.scene, index, key, self.security)?),
             Runtime::Smol => Box::new(smol::start(&self.scene, index, key, self.security)?),
             Runtime::Mio => {
                 Box::new(mio::MioMember::start(&self.scene, index, key, self.security)?)
             }
-        })
+        };
+        self.watch.enter(self.scene.name(index), key.peer_id().to_string(), member.handle());
+        Ok(member)
     }
 
     /// Lets a node register what every node supports, and listen, on the port that it had if it

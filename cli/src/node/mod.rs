@@ -13,6 +13,7 @@ use headwater_identity::NodeKey;
 use headwater_tls::{SetupError, Tls};
 use headwater_tokio::{Node, Started};
 
+use crate::admin::{Feed, Server};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::net::Security;
@@ -49,6 +50,8 @@ pub(crate) async fn run(
             Failure::new(Status::Config, format!("{rule} cannot be blocked: {error}"))
         })?;
     }
+    let feed = Feed::new();
+    let page = Server::start(&settings.admin, Box::new(node.clone()), feed.clone()).await?;
     let mut addresses = Vec::new();
     for at in settings.listens() {
         addresses.extend(address::reachable(net::listen(&node, at).await?, &id));
@@ -56,7 +59,13 @@ pub(crate) async fn run(
     for address in &addresses {
         tracing::info!(address, "listening");
     }
-    report.event(Event::Listening { id: id.as_str(), addresses: &addresses });
+    let listening = Event::Listening { id: id.as_str(), addresses: &addresses };
+    feed.event(None, listening.clone());
+    report.event(listening);
+    if let Some(Server { url, .. }) = &page {
+        tracing::info!(url, "status page");
+        report.event(Event::Admin { url });
+    }
     for address in &addresses {
         report.line(address);
     }
@@ -69,7 +78,10 @@ pub(crate) async fn run(
                 tracing::info!(reason = failure.message, "stopping");
                 break;
             }
-            Some(notification) = notifications.recv() => report.notification(None, &notification),
+            Some(notification) = notifications.recv() => {
+                feed.notification(None, &notification);
+                report.notification(None, &notification);
+            }
             Some(message) = messages.recv() => {
                 report.message(&message);
                 actions.take(message).await;

@@ -18,7 +18,7 @@ use super::file::{File, Item};
 use super::limits::{LIMITS, Limit};
 use crate::failure::Failure;
 use crate::status::Status;
-use crate::{address, args};
+use crate::{address, admin, args};
 
 /// Everything that a node is told.
 #[derive(Debug, Default, PartialEq)]
@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) peers: Vec<Vec<Address>>,
     /// Whom it keeps out.
     pub(crate) blacklist: Vec<Rule>,
+    /// Its status page.
+    pub(crate) admin: admin::Settings,
     /// What it does with the messages of which protocol.
     pub(crate) protocols: BTreeMap<ProtocolId, Action>,
     /// The rest.
@@ -44,6 +46,9 @@ pub(crate) struct Settings {
 }
 
 const KEYS: &[&str] = &[
+    "admin",
+    "admin_hosts",
+    "admin_token",
     "allow",
     "authorities",
     "blacklist",
@@ -93,6 +98,19 @@ impl Settings {
                     for (text, item) in item.texts(ID)? {
                         allow.insert(id_of_key(text).ok_or_else(|| item.expected(ID))?);
                     }
+                }
+                "admin" => {
+                    const EXPECTED: &str = "IP:PORT";
+                    let at = item.text(EXPECTED)?.parse().map_err(|_| item.expected(EXPECTED))?;
+                    settings.admin.at = Some(at);
+                }
+                "admin_token" => {
+                    let path = Path::new(item.text("the file of a token")?);
+                    settings.admin.token = Some(folder.unwrap_or(Path::new("")).join(path));
+                }
+                "admin_hosts" => {
+                    let hosts = item.texts("a name")?.into_iter();
+                    settings.admin.hosts = hosts.map(|(host, _)| host.to_owned()).collect();
                 }
                 "listen" => {
                     let mut listen = Vec::new();
@@ -171,6 +189,11 @@ impl Settings {
                 place.clone_from(given);
             }
         }
+        self.admin.at = args.admin.or(self.admin.at);
+        if let Some(token) = &args.admin_token {
+            self.admin.token = Some(token.clone());
+        }
+        self.admin.hosts.extend(args.admin_host.iter().cloned());
         for text in &args.listen {
             self.listen.get_or_insert_default().push(address::to_listen(text)?);
         }
@@ -238,6 +261,15 @@ impl Settings {
             "blacklist = {}\n",
             list(self.blacklist.iter().map(Rule::to_string).collect())
         );
+        if let Some(at) = self.admin.at {
+            text += &format!("admin = \"{at}\"\n");
+        }
+        if let Some(token) = &self.admin.token {
+            text += &format!("admin_token = {}\n", quoted(&token.to_string_lossy()));
+        }
+        if !self.admin.hosts.is_empty() {
+            text += &format!("admin_hosts = {}\n", list(self.admin.hosts.clone()));
+        }
         text += "\n[protocols]\n";
         for (protocol, action) in &self.protocols {
             text += &format!("{} = \"{action}\"\n", quoted(protocol.as_str()));

@@ -61,7 +61,7 @@ fn what_is_printed_is_read_again() {
 #[test]
 fn mistakes_are_told_with_file_line_key_and_what_was_expected() {
     for (text, expected) in [
-        ("lisen = []", "node.toml:1: lisen: no such key, expected one of allow, authorities, bl"),
+        ("lisen = []", "node.toml:1: lisen: no such key, expected one of admin, admin_hosts, a"),
         ("allow = ['Qm']", "node.toml:1: allow: expected a peer id, 46 characters that begin"),
         (
             "authorities = []",

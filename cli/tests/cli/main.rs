@@ -1,5 +1,6 @@
 //! Tests of the built program.
 
+mod admin;
 mod admission;
 mod demo;
 mod failures;
@@ -10,3 +11,4 @@ mod program;
 mod transfer;
 mod usage;
 mod verbose;
+mod why;

@@ -15,7 +15,11 @@ const DEADLINE: Duration = Duration::from_secs(240);
 /// The program, with a clean environment as far as it looks at it.
 pub(crate) fn headwater() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-    command.env_remove("RUST_LOG").env_remove("HEADWATER_KEY").env_remove("NO_COLOR");
+    for name in
+        ["RUST_LOG", "HEADWATER_KEY", "HEADWATER_ADMIN", "HEADWATER_ADMIN_TOKEN", "NO_COLOR"]
+    {
+        command.env_remove(name);
+    }
     command
 }
 
