@@ -215,6 +215,24 @@ impl<P> SendError<P> {
             | Self::Closed { payload } => payload,
         }
     }
+
+    /// The same error about another message, such as the one that its caller kept.
+    ///
+    /// ```
+    /// use headwater_core::error::SendError;
+    ///
+    /// let refused = SendError::TooLarge { payload: (), limit: 3 };
+    /// assert_eq!(refused.about("long"), SendError::TooLarge { payload: "long", limit: 3 });
+    /// ```
+    pub fn about<Q>(self, payload: Q) -> SendError<Q> {
+        match self {
+            Self::NotConnected { .. } => SendError::NotConnected { payload },
+            Self::NotSupported { .. } => SendError::NotSupported { payload },
+            Self::Full { .. } => SendError::Full { payload },
+            Self::TooLarge { limit, .. } => SendError::TooLarge { payload, limit },
+            Self::Closed { .. } => SendError::Closed { payload },
+        }
+    }
 }
 
 /// Why no stream can be borrowed; nothing changed.

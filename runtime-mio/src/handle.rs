@@ -18,7 +18,7 @@ use headwater_core::supervisor::RequiredState;
 use crate::call::{Borrow, Call, Caller, Change};
 use crate::error::{Error, ListenError};
 use crate::queues::{Patience, Sending};
-use crate::routes::{Offer, Way};
+use crate::routes::{NoWay, Offer, Way};
 use crate::sender::{Borrowed, Sender};
 use crate::shared::{Mark, Shared};
 
@@ -236,38 +236,39 @@ impl Handle {
         &self,
         to: (&PeerId, &ProtocolId),
         cached: &mut Option<Arc<Way>>,
-        payload: Bytes,
+        mut payload: Bytes,
     ) -> Result<(), SendError<Bytes>> {
-        self.offer(to, cached, payload, |outbox, payload| {
-            let (result, was_empty) = outbox.push(|outbox| outbox.push(to.1, payload));
+        let pushed = self.offer(to, cached, |outbox| {
+            let (result, was_empty) = outbox.push(|outbox| outbox.push_from(to.1, &mut payload));
             (result.map(|_| ()), was_empty)
-        })
+        });
+        pushed.map_err(|error| error.about(payload))
     }
 
     pub(crate) fn push_wait(
         &self,
         to: (&PeerId, &ProtocolId),
         cached: &mut Option<Arc<Way>>,
-        payload: Bytes,
+        mut payload: Bytes,
         timeout: Duration,
     ) -> Result<(), SendError<Bytes>> {
         let mut patience = Patience::new(timeout);
-        self.offer(to, cached, payload, |outbox, payload| {
-            match outbox.push_wait(to.1, payload, &mut patience) {
+        let pushed = self.offer(to, cached, |outbox| {
+            match outbox.push_wait(to.1, &mut payload, &mut patience) {
                 Ok(was_empty) => (Ok(()), was_empty),
                 Err(error) => (Err(error), WasEmpty(false)),
             }
-        })
+        });
+        pushed.map_err(|error| error.about(payload))
     }
 
-    pub(crate) fn offer<P>(
+    pub(crate) fn offer(
         &self,
         to: (&PeerId, &ProtocolId),
         cached: &mut Option<Arc<Way>>,
-        payload: P,
-        push: impl FnMut(&Sending, P) -> Offer<P>,
-    ) -> Result<(), SendError<P>> {
-        self.shared.routes.offer(to, cached, payload, push, |queues| {
+        push: impl FnMut(&Sending) -> Offer,
+    ) -> Result<(), SendError<()>> {
+        self.shared.routes.offer(to, cached, push, |queues| {
             self.shared.mark_urgent(Mark::Queues(Arc::clone(queues)));
         })
     }
@@ -278,7 +279,7 @@ impl Handle {
     ///
     /// `NotConnected`, `NotSupported` or `Closed`.
     pub fn sender(&self, peer: &PeerId, protocol: &ProtocolId) -> Result<Sender, SendError<()>> {
-        let way = self.shared.routes.way(peer, protocol).map_err(|no_way| no_way.with(()))?;
+        let way = self.shared.routes.way(peer, protocol).map_err(NoWay::error)?;
         Ok(Sender::new(self.clone(), *peer, protocol.clone(), way))
     }
 

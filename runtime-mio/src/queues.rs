@@ -172,21 +172,19 @@ impl Sending {
     pub(crate) fn push_wait(
         &self,
         protocol: &ProtocolId,
-        mut payload: Bytes,
+        payload: &mut Bytes,
         patience: &mut Patience,
-    ) -> Result<WasEmpty, PushError<Bytes>> {
+    ) -> Result<WasEmpty, PushError<()>> {
         let mut state = lock(&self.state);
         loop {
-            payload = match state.outbox.push(protocol, payload) {
-                Err(PushError::Full(back)) => back,
-                result => {
-                    self.bytes.store(state.outbox.bytes(), Ordering::Relaxed);
-                    return result;
-                }
-            };
+            let result = state.outbox.push_from(protocol, payload);
+            if result != Err(PushError::Full(())) {
+                self.bytes.store(state.outbox.bytes(), Ordering::Relaxed);
+                return result;
+            }
             let wait = patience.left();
             if wait.is_zero() {
-                return Err(PushError::Full(payload));
+                return result;
             }
             state.waiting += 1;
             let result = self.room.wait_timeout(state, wait);

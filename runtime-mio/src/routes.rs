@@ -38,7 +38,8 @@ pub(crate) enum NoWay {
 }
 
 impl NoWay {
-    pub(crate) fn with<P>(self, payload: P) -> SendError<P> {
+    pub(crate) const fn error(self) -> SendError<()> {
+        let payload = ();
         match self {
             Self::NotConnected => SendError::NotConnected { payload },
             Self::NotSupported => SendError::NotSupported { payload },
@@ -100,21 +101,20 @@ impl Routes {
     /// turned non-empty. `cached` is the way that the caller remembers, and is kept the newest.
     ///
     /// If the outbox has just been closed this tries once more with what there is then.
-    pub(crate) fn offer<P>(
+    pub(crate) fn offer(
         &self,
         to: (&PeerId, &ProtocolId),
         cached: &mut Option<Arc<Way>>,
-        mut payload: P,
-        mut push: impl FnMut(&Sending, P) -> Offer<P>,
+        mut push: impl FnMut(&Sending) -> Offer,
         tell: impl Fn(&Arc<Queues>),
-    ) -> Result<(), SendError<P>> {
+    ) -> Result<(), SendError<()>> {
         let mut moved = None;
         for _ in 0..2 {
             if cached.as_ref().is_none_or(|way| way.is_stale.load(Ordering::Acquire)) {
                 *cached = None;
                 match self.way(to.0, to.1) {
                     Ok(way) => *cached = Some(way),
-                    Err(no_way) => return Err(no_way.with(payload)),
+                    Err(no_way) => return Err(no_way.error()),
                 }
             }
             let route = cached.as_ref().map(|way| &way.route);
@@ -123,7 +123,7 @@ impl Routes {
                 Some(moved) => route.pick_after(moved),
             });
             let Some(entry) = entry else { break };
-            let (result, was_empty) = push(entry.handle.outbox(), payload);
+            let (result, was_empty) = push(entry.handle.outbox());
             if was_empty.0 {
                 tell(&entry.handle);
             }
@@ -133,16 +133,13 @@ impl Routes {
                 Err(PushError::TooLarge { payload, limit, .. }) => {
                     return Err(SendError::TooLarge { payload, limit });
                 }
-                Err(PushError::Moved(back)) => {
-                    payload = back;
-                    moved = Some(entry.connection);
-                }
+                Err(PushError::Moved(())) => moved = Some(entry.connection),
             }
         }
         let is_closed = self.is_closed.load(Ordering::Acquire);
-        Err(if is_closed { NoWay::Closed } else { NoWay::NotConnected }.with(payload))
+        Err(if is_closed { NoWay::Closed } else { NoWay::NotConnected }.error())
     }
 }
 
 /// What came of putting something into an outbox, and whether that turned non-empty by it.
-pub(crate) type Offer<P> = (Result<(), PushError<P>>, WasEmpty);
+pub(crate) type Offer = (Result<(), PushError<()>>, WasEmpty);

@@ -61,7 +61,7 @@ impl Sender {
     /// As [`Handle::send`]; nothing was queued.
     pub fn send_slice(&mut self, payload: &[u8]) -> Result<(), SendError<()>> {
         let Self { handle, peer, protocol, way } = self;
-        handle.offer((peer, protocol), way, (), |outbox, ()| {
+        handle.offer((peer, protocol), way, |outbox| {
             let (result, was_empty) = outbox.push(|outbox| outbox.push_slice(protocol, payload));
             (result.map(|_| ()), was_empty)
         })
@@ -75,7 +75,7 @@ impl Sender {
     /// Why the first one left in `payloads` was refused, as [`Handle::send`].
     pub fn send_many(&mut self, payloads: &mut VecDeque<Bytes>) -> Result<(), SendError<()>> {
         let Self { handle, peer, protocol, way } = self;
-        handle.offer((peer, protocol), way, (), |outbox, ()| {
+        handle.offer((peer, protocol), way, |outbox| {
             outbox.push(|outbox| push_many(outbox, protocol, payloads))
         })
     }
@@ -95,17 +95,9 @@ fn push_many(
     protocol: &ProtocolId,
     payloads: &mut VecDeque<Bytes>,
 ) -> Result<(), PushError<()>> {
-    while let Some(payload) = payloads.pop_front() {
-        let (payload, error) = match outbox.push(protocol, payload) {
-            Ok(_) => continue,
-            Err(PushError::Full(payload)) => (payload, PushError::Full(())),
-            Err(PushError::Moved(payload)) => (payload, PushError::Moved(())),
-            Err(PushError::TooLarge { payload, limit }) => {
-                (payload, PushError::TooLarge { payload: (), limit })
-            }
-        };
-        payloads.push_front(payload);
-        return Err(error);
+    while let Some(payload) = payloads.front_mut() {
+        outbox.push_from(protocol, payload)?;
+        payloads.pop_front();
     }
     Ok(())
 }
@@ -158,11 +150,11 @@ impl Borrowed {
     ///
     /// `Full`, `TooLarge`, or `Closed` when the stream is lost; nothing was queued and the
     /// payload comes back.
-    pub fn send(&mut self, payload: Bytes) -> Result<(), SendError<Bytes>> {
-        let push = |outbox: &mut Outbox| outbox.push(&self.protocol, payload);
+    pub fn send(&mut self, mut payload: Bytes) -> Result<(), SendError<Bytes>> {
+        let push = |outbox: &mut Outbox| outbox.push_from(&self.protocol, &mut payload);
         let (result, was_empty) = self.lane.outbox.push(push);
         self.tell(was_empty);
-        result.map(|_| ()).map_err(refused)
+        result.map(|_| ()).map_err(|error| refused(error, payload))
     }
 
     /// Waits until there is room for a message, `timeout` at most, and queues it behind the
@@ -171,10 +163,14 @@ impl Borrowed {
     /// # Errors
     ///
     /// As [`send`](Self::send); `Full` when the time is over.
-    pub fn send_wait(&mut self, payload: Bytes, timeout: Duration) -> Result<(), SendError<Bytes>> {
+    pub fn send_wait(
+        &mut self,
+        mut payload: Bytes,
+        timeout: Duration,
+    ) -> Result<(), SendError<Bytes>> {
         let mut patience = Patience::new(timeout);
-        let result = self.lane.outbox.push_wait(&self.protocol, payload, &mut patience);
-        result.map(|was_empty| self.tell(was_empty)).map_err(refused)
+        let result = self.lane.outbox.push_wait(&self.protocol, &mut payload, &mut patience);
+        result.map(|was_empty| self.tell(was_empty)).map_err(|error| refused(error, payload))
     }
 
     fn tell(&self, was_empty: WasEmpty) {
@@ -184,11 +180,11 @@ impl Borrowed {
     }
 }
 
-fn refused(error: PushError<Bytes>) -> SendError<Bytes> {
+fn refused(error: PushError<()>, payload: Bytes) -> SendError<Bytes> {
     match error {
-        PushError::Full(payload) => SendError::Full { payload },
-        PushError::TooLarge { payload, limit } => SendError::TooLarge { payload, limit },
-        PushError::Moved(payload) => SendError::Closed { payload },
+        PushError::Full(()) => SendError::Full { payload },
+        PushError::TooLarge { limit, .. } => SendError::TooLarge { payload, limit },
+        PushError::Moved(()) => SendError::Closed { payload },
     }
 }
 

@@ -58,6 +58,7 @@ impl<F: ChannelFactory> Endpoint<F> {
         protocol: &ProtocolId,
         payload: Bytes,
     ) -> Result<(), SendError<Bytes>> {
+        // It is lent and not handed on: each hand-over would wait for the one before.
         let mut payload = payload;
         // A connection that is just closing answers that it moved; there may be another.
         for _ in 0..2 {
@@ -73,19 +74,21 @@ impl<F: ChannelFactory> Endpoint<F> {
                 },
             };
             let Some(slot) = self.slot_mut(id) else { break };
-            match slot.outbox.push(protocol, payload) {
+            match slot.outbox.push_from(protocol, &mut payload) {
                 // Somebody else has woken the connection already.
                 Ok(WasEmpty(false)) => return Ok(()),
                 Ok(WasEmpty(true)) => {
                     self.touched.push_back(id);
                     return Ok(());
                 }
-                Err(PushError::Moved(moved)) => {
-                    payload = moved;
+                Err(PushError::Moved(())) => {
                     self.touched.push_back(id);
                     self.settle(self.clock.now());
                 }
-                Err(refused) => return Err(send_error(refused)),
+                Err(PushError::Full(())) => return Err(SendError::Full { payload }),
+                Err(PushError::TooLarge { limit, .. }) => {
+                    return Err(SendError::TooLarge { payload, limit });
+                }
             }
         }
         Err(SendError::NotConnected { payload })

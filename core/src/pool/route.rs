@@ -176,7 +176,11 @@ impl<H> Route<H> {
     /// As [`Route::pick`], with loads that the caller looks up; each is read once.
     #[must_use]
     pub fn pick_with(&self, load: impl Fn(&Entry<H>) -> Load) -> Option<&Entry<H>> {
-        best(self.entries.iter(), load)
+        match &*self.entries {
+            // Nothing to choose, and no load to look up.
+            [only] => Some(only),
+            entries => best(entries.iter(), load),
+        }
     }
 }
 
