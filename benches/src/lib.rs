@@ -8,6 +8,7 @@ pub mod mio_framing;
 pub mod mio_nodes;
 pub mod mio_turns;
 pub mod pair;
+pub mod runtimes;
 pub mod tokio_framing;
 pub mod tokio_nodes;
 
@@ -28,6 +29,11 @@ fn peer_id(digit: u8) -> PeerId {
     let mut text = *b"QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4";
     text[2] = digit;
     PeerId::from_bytes(&text).expect("an id")
+}
+
+/// An id that nobody proves, and that no other has.
+fn any_id() -> PeerId {
+    key().peer_id()
 }
 
 fn key() -> NodeKey {
