@@ -2,7 +2,8 @@
 
 Starts nodes, looks at the page of one of them in headless Chromium, driven by its DevTools protocol
 over a pipe, and checks what somebody at that page would see. /metrics is read by the parser of
-prometheus-client, if that is installed. With SCREENSHOT the page is stored there as PNG."""
+prometheus-client, if that is installed. With SCREENSHOT nothing is checked: the page of the demo is
+stored there, as PNG."""
 
 import base64
 import fcntl
@@ -209,7 +210,33 @@ def metrics(url):
     print(f"seen: {len(families)} metrics, which another parser reads without a warning")
 
 
-def check(program, folder, shot):
+def shoot(program, folder, shot):
+    """The page of the demo, in the middle of what befalls its nodes."""
+    demo = subprocess.Popen([program, "demo", "--json"], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True)
+    url, browser = None, None
+    try:
+        for line in demo.stdout:
+            event = json.loads(line)
+            if event["event"] == "admin":
+                url = event["url"]
+                browser = Browser(folder)
+                browser.call("Page.navigate", url=url)
+            # The one that is cut off is missed by the one whose page this is.
+            if event["event"] == "retrying" and event["node"] == "tokio-2":
+                break
+        browser.evaluate("selected = 'tokio-2'; ask()")
+        wanted = "document.querySelector('#peers tr:not([data-stage=connected]) button')"
+        browser.evaluate(f"{wanted}.click()")
+        browser.screenshot(shot)
+    finally:
+        if browser:
+            browser.close()
+        demo.kill()
+        demo.wait()
+
+
+def check(program, folder):
     waits = "[limits]\nbackoff.first = '300 ms'\nbackoff.ceiling = '2 s'\nstable_after = '1 s'\n"
     echo = "[protocols]\n'/echo/1.0.0' = 'echo'\n"
     one, two = (Node(program, folder, name, echo) for name in ("one", "two"))
@@ -219,14 +246,14 @@ def check(program, folder, shot):
     browser = Browser(folder)
     nodes = [one, two, seen]
     try:
-        look(browser, nodes, shot)
+        look(browser, nodes)
     finally:
         browser.close()
         for node in nodes:
             node.kill()
 
 
-def look(browser, nodes, shot):
+def look(browser, nodes):
     one, two, seen = nodes
     browser.call("Page.navigate", url=seen.url)
     for node in (one, two):
@@ -246,9 +273,6 @@ def look(browser, nodes, shot):
     browser.until("its row opens with Enter", "document.querySelectorAll('#peers tr.why').length === 1")
     focused = browser.evaluate("document.activeElement.getAttribute('aria-expanded')")
     assert focused == "true", focused
-    if shot:
-        time.sleep(3)
-        browser.screenshot(shot)
 
     two.kill()
     browser.until("the killed peer's mark changes", f"{stage(two.id)} !== 'connected'")
@@ -277,8 +301,11 @@ def main():
     program = os.path.abspath(sys.argv[1])
     shot = sys.argv[2] if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory(prefix="headwater-browser-") as folder:
-        check(program, folder, shot)
-    print("the status page is as it should be")
+        if shot:
+            shoot(program, folder, shot)
+        else:
+            check(program, folder)
+            print("the status page is as it should be")
 
 
 main()

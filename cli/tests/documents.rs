@@ -89,11 +89,12 @@ fn the_commands_of_the_readme_are_those_of_the_program() {
 
 #[test]
 fn links_of_the_documents_lead_to_files_of_the_project() {
-    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/status.md"] {
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap_or_default();
-            let found = link.contains("://") || root().join(file).exists();
+            let folder = root().join(document).parent().map(Path::to_path_buf).unwrap_or_default();
+            let found = link.contains("://") || folder.join(file).exists();
             assert!(found, "{document}: {link} leads nowhere");
         }
     }
