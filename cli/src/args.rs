@@ -70,6 +70,12 @@ pub(crate) enum Command {
     /// Print the peer id of a key.
     #[command(after_help = MORE_HELP)]
     Id(KeyFile),
+    /// Print the manual page of the program, or write the pages of all commands to a folder.
+    #[command(after_help = MORE_HELP)]
+    Man(Man),
+    /// Print what a shell needs to complete the commands of this program.
+    #[command(after_help = MORE_HELP)]
+    Completions(Completions),
 }
 
 /// Run a node.
@@ -207,6 +213,22 @@ pub(crate) struct Send {
     /// The rest.
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// The manual.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder, such as ~/.local/share/man/man1; pages that are there are replaced.
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// A shell.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Which; what is printed goes where that shell looks for it.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// A key's file.

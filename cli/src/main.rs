@@ -16,6 +16,7 @@ mod keys;
 mod listen;
 mod logs;
 mod look;
+mod manual;
 mod net;
 mod node;
 mod progress;
@@ -66,6 +67,8 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Id(args) => keys::id(report, args),
         Command::Demo => demo::run(report, security(report, cli.insecure)),
         Command::Sim(args) => sim::run(report, &args),
+        Command::Man(args) => manual::pages(report, &args),
+        Command::Completions(args) => manual::completions(report, &args),
         Command::Status(args) => with_runtime(async |_| look::status(report, args).await),
         Command::Why(args) => with_runtime(async |_| look::why(report, args).await),
         Command::Node(args) if args.print_config => {

@@ -142,3 +142,19 @@ fn logs_are_pairs_on_standard_error() {
     );
     assert!(!ended.stderr.iter().any(|line| line.contains('\u{1b}')));
 }
+
+#[test]
+fn manual_pages_and_completions_name_every_command() {
+    let commands = ["demo", "sim", "node", "status", "why", "listen", "send", "keygen", "id"];
+    let page = run(&["man"]).stdout.join("\n");
+    for command in commands {
+        assert!(page.contains(&format!("headwater\\-{command}(1)")), "{command}: {page}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = run(&["completions", shell]);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        let text = ended.stdout.join("\n");
+        assert!(commands.iter().all(|command| text.contains(command)), "{shell}");
+    }
+    assert_eq!(run(&["completions", "abacus"]).status, Some(2));
+}
