@@ -45,6 +45,8 @@ impl Runtime for Tokio {
     }
 
     fn timer(&self) -> TokioTimer {
+        // Also for a thread that is not one of this runtime's.
+        let _inside = self.handle.enter();
         let sleep = Box::pin(tokio::time::sleep_until(self.origin));
         TokioTimer { origin: self.origin, sleep }
     }
@@ -54,6 +56,7 @@ impl Runtime for Tokio {
     }
 
     fn listener(&self, socket: std::net::TcpListener) -> io::Result<TokioListener> {
+        let _inside = self.handle.enter();
         TcpListener::from_std(socket).map(TokioListener)
     }
 
@@ -171,6 +174,18 @@ mod tests {
         let found = Tokio::current().unwrap().resolve("localhost".to_owned(), 5).await.unwrap();
         assert!(!found.is_empty());
         assert!(found.iter().all(|address| address.port() == 5 && address.ip().is_loopback()));
+    }
+
+    #[test]
+    fn timers_and_listeners_are_made_on_any_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let tokio = runtime.block_on(async { Tokio::current().unwrap() });
+        let mut timer = tokio.timer();
+        timer.set(Instant::ZERO);
+        runtime.block_on(poll_fn(|cx| timer.poll(cx)));
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        assert!(tokio.listener(socket).is_ok());
     }
 
     #[test]

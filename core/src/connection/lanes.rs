@@ -2,11 +2,8 @@
 //!
 //! Messages come from the outbox. A batch of small ones borrows one stream of the pool until its
 //! last byte is framed; so does each large one, as long as large ones use at most half of the
-//! pool. Large ones go one after another: side by side all of them would take longer, and their
-//! bytes would be in memory at both ends meanwhile. But one that waits for credit, or has more left
-//! than the next one is long, holds up nobody. A stream that the application borrowed is a lane of
-//! its own, whose messages stay in order. What a failed stream had not begun to send goes to
-//! another; the rest is counted.
+//! pool. A stream that the application borrowed is a lane of its own, whose messages stay in
+//! order. What a failed stream had not begun to send goes to another; the rest is counted.
 //!
 //! Bounds: the outbox holds `outbox_max` bytes and one message; on streams stand unframed at most
 //! `outbox_max` bytes and a batch of small messages, and four large ones; parcels that came back
@@ -143,7 +140,8 @@ impl Lanes {
     }
 
     pub(super) fn wants_messages(&self) -> bool {
-        self.outbox.is_empty() && self.pending.is_empty()
+        // Large ones that came back hold up none but large ones.
+        self.outbox.is_empty() && self.pending.iter().all(Parcel::is_large)
     }
 
     pub(super) fn handle_messages(&mut self, now: Instant, outbox: &mut Outbox) {
@@ -252,17 +250,18 @@ impl Lanes {
 
     /// Puts the next parcel on a stream; false if there is none, or no stream for it.
     fn place_next(&mut self, now: Instant, uni: &mut Session) -> bool {
-        if let Some(parcel) = self.pending.front() {
-            let large = parcel.is_large().then(|| parcel.len());
-            let Some(stream) = self.borrow(uni, large) else { return false };
-            if let Some(parcel) = self.pending.pop_front() {
+        let (small, large) = (self.may_place(false), self.may_place(true));
+        let may_place = |parcel: &Parcel| if parcel.is_large() { large } else { small };
+        if let Some(at) = self.pending.iter().position(may_place) {
+            let Some(stream) = self.lend_any(uni) else { return false };
+            if let Some(parcel) = self.pending.remove(at) {
                 self.assign(uni, stream, parcel);
             }
             return true;
         }
         let deadline = self.outbox_deadline.min(now.after(self.send_deadline));
-        if self.outbox.small_messages() > 0 {
-            if let Some(stream) = self.borrow(uni, None) {
+        if small && self.outbox.small_messages() > 0 {
+            if let Some(stream) = self.lend_any(uni) {
                 // What the stream has credit for, so that the batch never waits half way.
                 let credit = uni.credit(stream) as usize;
                 match self.outbox.take_small_within(credit) {
@@ -274,8 +273,8 @@ impl Lanes {
                 return true;
             }
         }
-        if let Some(len) = self.outbox.large_len() {
-            if let Some(stream) = self.borrow(uni, Some(len)) {
+        if large && self.outbox.large_messages() > 0 {
+            if let Some(stream) = self.lend_any(uni) {
                 match self.outbox.take_large() {
                     Some(large) => self.assign(uni, stream, Parcel::from_large(large, deadline)),
                     None => self.give_stream_back(uni, stream),
@@ -286,26 +285,18 @@ impl Lanes {
         false
     }
 
-    /// Whether one more large message, of `len` bytes, may stand on a stream.
-    fn may_place_large(&self, uni: &Session, len: usize) -> bool {
-        // Large messages leave half of the pool to small ones.
-        if self.large.len() >= (self.pool.current() / 2).clamp(1, LARGE_MAX) {
-            return false;
+    /// Whether one more parcel may stand unframed. Large and small ones are counted apart, so
+    /// that a large message whose stream has no credit does not hold up small ones.
+    fn may_place(&self, large: bool) -> bool {
+        if large {
+            // Large messages leave half of the pool to small ones.
+            self.large.len() < (self.pool.current() / 2).clamp(1, LARGE_MAX)
+        } else {
+            self.unframed_small < self.unframed_max
         }
-        let moving = self.large.iter().filter(|stream| uni.credit(**stream) > 0);
-        moving.map(|stream| uni.queued(*stream)).all(|left| len < left)
     }
 
-    /// A stream for a large message of so many bytes, or for small ones. These are counted apart,
-    /// so that a large message whose stream has no credit does not hold up small ones.
-    fn borrow(&mut self, uni: &Session, large: Option<usize>) -> Option<StreamId> {
-        let may_place = match large {
-            Some(len) => self.may_place_large(uni, len),
-            None => self.unframed_small < self.unframed_max,
-        };
-        if !may_place {
-            return None;
-        }
+    fn lend_any(&mut self, uni: &Session) -> Option<StreamId> {
         self.pool.borrow(|stream| uni.credit(*stream)).ok()
     }
 
@@ -596,13 +587,14 @@ impl Lanes {
         id: LaneId,
         outbox: &mut Outbox,
     ) {
+        // Of an empty one too: what it refused is counted.
+        outbox.take_traffic(&mut self.traffic);
         if outbox.is_empty() {
             return;
         }
         let lane = lane_mut(&mut self.slots, id);
         match lane.and_then(|lane| lane.lent.as_mut()) {
             Some(lent) if lent.outbox.is_empty() => {
-                outbox.take_traffic(&mut self.traffic);
                 lent.outbox.swap(outbox);
                 self.feed_lent(now, uni, id);
             }

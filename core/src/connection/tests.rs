@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::lanes::Lanes;
 use super::*;
+use crate::buffer::out::OutBuf;
 use crate::config::Config;
 use crate::contract::TimerKind;
 use crate::error::Refusal;
@@ -84,6 +86,39 @@ fn messages_that_are_moved_to_one_that_ends_go_back_with_its_last_report() {
     adopt(&connection).send_back(&mut other);
     let lost = other.undelivered.pop().unwrap();
     assert_eq!((lost.messages, lost.bytes), (1, 5));
+}
+
+/// Large messages that came from another connection wait for those that move; small ones pass.
+#[test]
+fn small_messages_pass_large_ones_that_were_moved_here() {
+    let config = Config::default();
+    let mut lanes = Lanes::new(&config);
+    let mut uni = Session::new(Role::Client, SessionConfig::default(), 7, START);
+    let mut out = OutBuf::new();
+    lanes.start(START);
+    lanes.pump(START, &mut uni);
+    uni.transmit(START, &mut out, usize::MAX);
+    lanes.pump(START, &mut uni);
+    let echo = ProtocolId::new("/echo").unwrap();
+    let large = |_| {
+        let mut outbox = Outbox::new(OutboxConfig::default());
+        outbox.push(&echo, alloc::vec![0; 1 << 20].into()).unwrap();
+        parcel_of(outbox.take_next().unwrap(), START.after(Duration::from_secs(9)))
+    };
+    lanes.adopt(START, (0..9).map(large).collect());
+    lanes.pump(START, &mut uni);
+    assert!(lanes.has_waiting() && lanes.counts().idle > 0);
+    let mut outbox = Outbox::new(OutboxConfig::default());
+    outbox.push(&echo, "small".into()).unwrap();
+    lanes.handle_messages(START, &mut outbox);
+    lanes.pump(START, &mut uni);
+    assert!(outbox.is_empty() && lanes.load().queued_bytes > 1 << 20);
+    let idle = lanes.counts().idle;
+    outbox.push(&echo, "small".into()).unwrap();
+    lanes.handle_messages(START, &mut outbox);
+    assert!(outbox.is_empty(), "the one before stands on a stream");
+    lanes.pump(START, &mut uni);
+    assert_eq!(lanes.counts().idle, idle - 1);
 }
 
 #[test]

@@ -64,6 +64,11 @@ impl List {
         if self.is_empty() { None } else { Some(self.head) }
     }
 
+    /// The stream behind this one, which is on the list.
+    pub(super) fn after(&self, slots: &Slots, slot: u32) -> Option<u32> {
+        slots.link(slot, self.place).map(|link| link.next).filter(|next| *next < OFF)
+    }
+
     /// Appends a stream; one that is on a list of this kind stays where it is.
     pub(super) fn push_back(&mut self, slots: &mut Slots, slot: u32) {
         let Some(link) = slots.link_mut(slot, self.place) else { return };

@@ -5,6 +5,10 @@
 //! classes were framed sends one piece, so with the default of 256 KiB and a quantum of 16 KiB
 //! each lower class keeps at least one byte in 18 or so.
 //!
+//! A turn is one piece, but in the class of large transfers it lasts for 1 MiB, or until another
+//! one has less left: side by side all of them would arrive as late as the last. One that has more
+//! left than the others still gets a piece for each of their turns.
+//!
 //! Invariant: a stream is listed if and only if it has payload and credit, in the list of the
 //! class it had when it was listed.
 
@@ -24,6 +28,9 @@ pub enum Priority {
     Bulk,
 }
 
+/// Bytes of one large transfer in a row, while others of its class wait.
+const BULK_TURN: u64 = 1 << 20;
+
 /// How many classes there are.
 pub(super) const CLASSES: usize = 3;
 
@@ -32,6 +39,8 @@ pub(super) const CLASSES: usize = 3;
 struct Class {
     ready: List,
     waited: u64,
+    /// What the first of the list has sent of its turn, in bytes.
+    turn: u64,
 }
 
 /// The ready lists of a session.
@@ -44,7 +53,7 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     pub(super) const fn new(starvation_max: u64) -> Self {
-        const EMPTY: Class = Class { ready: List::new(Place::Data), waited: 0 };
+        const EMPTY: Class = Class { ready: List::new(Place::Data), waited: 0, turn: 0 };
         Self { classes: [EMPTY; CLASSES], ready: 0, starvation_max }
     }
 
@@ -72,6 +81,9 @@ impl Scheduler {
     pub(super) fn remove(&mut self, slots: &mut Slots, slot: u32) {
         let Some(stream) = slots.get(slot) else { return };
         let Some(class) = self.classes.get_mut(stream.priority as usize) else { return };
+        if class.ready.front() == Some(slot) {
+            class.turn = 0;
+        }
         if class.ready.remove(slots, slot) {
             self.ready = self.ready.saturating_sub(1);
         }
@@ -93,7 +105,8 @@ impl Scheduler {
         first
     }
 
-    /// Takes note that `bytes` of the picked stream were framed; it goes behind the others.
+    /// Takes note that `bytes` of the picked stream were framed; it goes behind the others when its
+    /// turn is over.
     pub(super) fn framed(&mut self, slots: &mut Slots, slot: u32, bytes: usize) {
         let Some(served) = slots.get(slot).map(|stream| stream.priority as usize) else { return };
         for (at, class) in self.classes.iter_mut().enumerate() {
@@ -103,8 +116,22 @@ impl Scheduler {
                 class.waited = class.waited.saturating_add(bytes as u64);
             }
         }
-        self.remove(slots, slot);
-        self.update(slots, slot);
+        if !self.keeps_turn(slots, slot, bytes) {
+            self.remove(slots, slot);
+            self.update(slots, slot);
+        }
+    }
+
+    /// Whether a stream that has just sent so many bytes is to send more before the others do.
+    fn keeps_turn(&mut self, slots: &Slots, slot: u32, bytes: usize) -> bool {
+        let Some(stream) = slots.get(slot).filter(|stream| stream.has_data()) else { return false };
+        let Some(bulk) = self.classes.get_mut(Priority::Bulk as usize) else { return false };
+        if stream.priority != Priority::Bulk || bulk.ready.front() != Some(slot) {
+            return false;
+        }
+        bulk.turn = bulk.turn.saturating_add(bytes as u64);
+        let next = bulk.ready.after(slots, slot).and_then(|next| slots.get(next));
+        bulk.turn < BULK_TURN && next.is_none_or(|next| stream.queued() <= next.queued())
     }
 
     /// All listed slots, for checks.
@@ -117,8 +144,9 @@ impl Scheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffer::out::OutBuf;
     use bytes::Bytes;
-    use std::vec::Vec;
+    use std::{vec, vec::Vec};
 
     fn setup(priorities: &[Priority]) -> (Slots, Scheduler, Vec<u32>) {
         let mut slots = Slots::new(0);
@@ -142,6 +170,38 @@ mod tests {
             assert_eq!(scheduler.pick(), Some(taken[turn % 3]));
             scheduler.framed(&mut slots, taken[turn % 3], 1);
         }
+    }
+
+    #[test]
+    fn large_transfers_take_long_turns_and_one_with_less_left_goes_first() {
+        let (mut slots, mut scheduler, taken) = setup(&[Priority::Bulk; 3]);
+        let mebibyte = BULK_TURN as usize;
+        for (slot, len) in [(taken[0], 4 * mebibyte), (taken[1], 3000), (taken[2], 3 * mebibyte)] {
+            let stream = slots.get_mut(slot).unwrap();
+            stream.drop_queue();
+            stream.push(Bytes::from(vec![0; len]));
+            assert!(stream.send.add(8 << 20));
+        }
+        let mut out = OutBuf::new();
+        let mut served = Vec::new();
+        while let Some(slot) = scheduler.pick() {
+            let stream = slots.get_mut(slot).unwrap();
+            let len = stream.queued().min(1000);
+            stream.frame_payload(len, &mut out);
+            scheduler.framed(&mut slots, slot, len);
+            match served.last_mut() {
+                Some((last, bytes)) if *last == slot => *bytes += len,
+                _ => served.push((slot, len)),
+            }
+        }
+        assert_eq!(served[..2], [(taken[0], 1000), (taken[1], 3000)]);
+        // A turn at a time of the one with less left, a piece of the other in between.
+        let turn = mebibyte.next_multiple_of(1000);
+        assert_eq!(
+            served[2..6],
+            [(taken[2], turn), (taken[0], 1000), (taken[2], turn), (taken[0], 1000),]
+        );
+        assert_eq!(served.len(), 8, "{served:?}");
     }
 
     #[test]

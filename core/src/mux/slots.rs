@@ -97,7 +97,6 @@ impl Slots {
         self.get_mut(slot)?.links.get_mut(place as usize)
     }
 
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn link(&self, slot: u32, place: Place) -> Option<Link> {
         self.get(slot)?.links.get(place as usize).copied()
     }

@@ -452,6 +452,8 @@ impl Node {
         let Some(dial) = self.dials.dials.get_mut(&id) else { return };
         dial.reached = Reached::Resolving;
         dial.remote = None;
+        // It waited with the link of the address before.
+        dial.behind_old = false;
         if let Step::Linking(connection) = step {
             dial.reached = Reached::Dialling;
             dial.remote = self.links.get(connection).map(|link| link.remote);

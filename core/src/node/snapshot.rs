@@ -94,7 +94,7 @@ impl Node {
             ("pending_max", self.links.unproven_inbound(), config.pending_max),
             ("dials_max", asked, config.dials_max),
             ("required_dials_max", dials.saturating_sub(asked), config.required_dials_max),
-            ("required_max", required, config.required_max),
+            ("required_max", required, config.required_places()),
             ("rules_max", self.blacklist.rules().count(), config.rules_max),
             ("addresses_max", self.book.len(), config.addresses_max),
             ("protocols_max", self.registry.protocols().len(), config.protocols_max),

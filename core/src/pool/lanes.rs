@@ -225,11 +225,6 @@ impl Lanes {
         Some(LargeMessage { head, payload, tail: package::tail(compressed), protocol })
     }
 
-    /// The encoded length of the first large message.
-    pub(super) fn large_len(&self) -> Option<usize> {
-        self.large.front().map(Large::encoded_len)
-    }
-
     /// Keeps a sequence from now on, or no more. What is inside comes small messages first.
     pub(super) fn set_ordered(&mut self, ordered: bool) {
         if self.ordered == ordered {

@@ -379,11 +379,6 @@ impl Outbox {
         self.lanes.large_messages()
     }
 
-    /// The encoded length of the first large message, in bytes.
-    pub(crate) fn large_len(&self) -> Option<usize> {
-        self.lanes.large_len()
-    }
-
     /// Counts what is inside by protocol.
     #[must_use]
     pub fn tally(&self) -> Tally {

@@ -14,7 +14,7 @@
 //!
 //! Bounds: of what happened the node keeps the last failure of each of [`PLACES_MAX`] addresses,
 //! the last refusal of each of [`TURNED_AWAY_MAX`] peers, the last loss of as many, and counts for
-//! [`PROTOCOLS_MAX`] protocols in each direction, the rest in one sum.
+//! [`PROTOCOLS_MAX`] protocols, the rest in one sum.
 
 mod connection;
 mod node;

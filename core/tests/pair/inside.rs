@@ -97,8 +97,10 @@ fn an_inbox_that_nobody_reads_is_named<F: Channels>() {
 
 fn messages_of_an_unknown_protocol_are_counted<F: Channels>() {
     let mut world = pair::<F>(14);
+    let begun = world.now;
     world.connect(0, 1);
     let now = world.now;
+    let connected = now;
     world.ends[1].endpoint.unregister(now, &protocol("/echo")).unwrap();
     // The other side has not heard of it.
     world.send(0, 1, "/echo", vec![0; 10]);
@@ -107,7 +109,7 @@ fn messages_of_an_unknown_protocol_are_counted<F: Channels>() {
     assert_eq!(reader.counters().unknown, 1);
     assert_eq!(reader.traffic().total().received.messages, 0);
     let peer = reader.peer(&peer_id(0)).unwrap();
-    assert_eq!((peer.stage, peer.since), (Stage::Connected, Some(peer.since.unwrap())));
-    let age = reader.node.at.since(peer.since.unwrap());
-    assert!(age < Duration::from_secs(3600));
+    assert_eq!(peer.stage, Stage::Connected);
+    let since = peer.since.unwrap();
+    assert!(begun < since && since <= connected, "{begun:?}, {since:?}, {connected:?}");
 }

@@ -47,6 +47,8 @@ where
                 let _ = answer.send(links.filter_map(|link| link.ask()).collect());
             }
             Call::Snapshot { answer } => {
+                // A connection that ended since the last look has left what it counted.
+                self.take_reports();
                 let _ = answer.send(self.core.snapshot(now));
             }
             Call::Change { change, answer } => {
