@@ -1,6 +1,5 @@
 //! What nodes say of themselves, over both kinds of channel.
 
-use std::time::Duration;
 
 use headwater_core::contract::TimerKind;
 use headwater_core::snapshot::{Blockage, ConnectionStage, Snapshot, Stage};
