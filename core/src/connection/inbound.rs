@@ -102,6 +102,12 @@ impl Inbound {
         self.at >= self.chunk.len() && self.lent.as_ref().is_none_or(BytesMut::is_empty)
     }
 
+    /// Whether there is input that was opened and not demultiplexed.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn has_undone(&self) -> bool {
+        self.at < self.chunk.len()
+    }
+
     /// Drops all input and gives slabs back.
     pub(super) fn discard(&mut self) {
         self.chunk = Bytes::new();
@@ -188,6 +194,10 @@ impl<C: SecureChannel> Connection<C> {
                 break;
             }
             if !(self.step(now) || self.next_chunk(now)) {
+                if self.phase.is_ending() {
+                    // It has just failed, and there may be more input behind what was wrong.
+                    continue;
+                }
                 if self.inbound.eof && self.memory_at.is_none() {
                     // What is left of a record or a frame never becomes whole.
                     self.inbound.discard();

@@ -465,6 +465,8 @@ impl<C: SecureChannel> Connection<C> {
         self.bi.assert_invariants();
         self.receiver.assert_invariants();
         self.lanes.assert_invariants();
+        // A driver whose socket is readable does not ask in vain, again and again.
+        assert!(!self.inbound.has_undone() || !self.may_read(), "input is left over");
         let memory = self.memory();
         let bound = self.setup.config.connection_memory_max();
         assert!(memory.total() <= bound, "{memory:?} of {bound}");

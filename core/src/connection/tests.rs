@@ -31,6 +31,15 @@ fn proven_over<C: SecureChannel>(
     config: Config,
     over: impl Fn(PlainChannel) -> C,
 ) -> Connection<C> {
+    proven_over_with(config, over, &[])
+}
+
+/// It has said more than that, too.
+fn proven_over_with<C: SecureChannel>(
+    config: Config,
+    over: impl Fn(PlainChannel) -> C,
+    more: &[u8],
+) -> Connection<C> {
     let mut factory = Insecure::new(id(b'1')).unwrap();
     let setup = Setup {
         connection: ConnectionId { index: 0, generation: 0 },
@@ -43,7 +52,7 @@ fn proven_over<C: SecureChannel>(
     };
     let channel = over(factory.channel(Direction::Inbound, None));
     let mut connection = Connection::new(setup, channel, START);
-    give(&mut connection, id(b'2').as_bytes());
+    give(&mut connection, &[id(b'2').as_bytes(), more].concat());
     assert_eq!(connection.poll_report().unwrap().proven, Some(id(b'2')));
     connection
 }
@@ -53,7 +62,7 @@ fn give<C: SecureChannel>(connection: &mut Connection<C>, bytes: &[u8]) {
     connection.handle_received(START).unwrap();
 }
 
-fn refuse(connection: &mut Connection<PlainChannel>) {
+fn refuse<C: SecureChannel>(connection: &mut Connection<C>) {
     let refused = Verdict::Refuse(Refusal::Stopping);
     let order = ToConnection { proven_verdict: Some(refused), ..ToConnection::default() };
     connection.handle_order(START, order);
@@ -153,6 +162,55 @@ fn one_that_ends_looks_for_memory_again_too() {
     // The end that it waited for is noticed, and all is over.
     connection.handle_eof(next.at);
     assert_eq!(connection.next_timeout().unwrap().why, TimerKind::Close);
+}
+
+#[test]
+fn one_that_ends_at_a_verdict_hears_the_peer_out_whatever_had_come_by_then() {
+    for in_time in [true, false] {
+        hears_the_peer_out(|channel| channel, in_time);
+        hears_the_peer_out(Copying, in_time);
+    }
+}
+
+fn hears_the_peer_out<C: SecureChannel>(over: impl Fn(PlainChannel) -> C, in_time: bool) {
+    // What follows the id comes in the same read.
+    let mut connection = proven_over_with(Config::default(), over, &[1; 500]);
+    assert!(connection.recv_buf().is_none() && !connection.may_read(), "it waits");
+    if in_time {
+        refuse(&mut connection);
+    } else {
+        connection.handle_timeout(connection.next_timeout().unwrap().at);
+    }
+    assert!(connection.is_closing());
+    // A driver whose socket is readable asks for a buffer again and again.
+    for _ in 0..3 {
+        assert!(connection.may_read());
+        give(&mut connection, &[1; 5000]);
+    }
+    connection.handle_eof(START);
+    assert!(!connection.may_read() && connection.recv_buf().is_none());
+}
+
+#[test]
+fn one_that_fails_in_the_middle_of_a_read_hears_the_peer_out() {
+    fails_in_the_middle(|channel| channel);
+    fails_in_the_middle(Copying);
+}
+
+/// Whoever drives a readable socket would go round and round if no buffer was lent (P8).
+fn fails_in_the_middle<C: SecureChannel>(over: impl Fn(PlainChannel) -> C) {
+    let mut connection = proven_over(Config::default(), over);
+    let proceed = Some(Verdict::Proceed { exchange: true });
+    let order = ToConnection { proven_verdict: proceed, ..ToConnection::default() };
+    connection.handle_order(START, order);
+    give(&mut connection, &[0xff; 500]);
+    assert!(connection.is_closing() && connection.poll_report().unwrap().is_final());
+    for _ in 0..3 {
+        assert!(connection.may_read());
+        give(&mut connection, &[1; 5000]);
+    }
+    connection.handle_eof(START);
+    assert!(!connection.may_read() && connection.recv_buf().is_none());
 }
 
 /// A channel that copies all its life, as one does that seals.
