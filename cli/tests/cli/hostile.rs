@@ -121,7 +121,7 @@ async fn something_after_the_end_or_of_no_kind() {
 async fn nonsense_of_a_stranger_disturbs_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("to");
-    let (listener, address) = listen(&to, &[]);
+    let (listener, address) = listen(&to, &["--log", "trace"]);
     let (mut peer, mut stranger) = (Peer::connect(&address).await, Peer::connect(&address).await);
     peer.send(offer(5)).await;
     assert_eq!(peer.answer().await, ACCEPT);
@@ -135,6 +135,10 @@ async fn nonsense_of_a_stranger_disturbs_nobody() {
     assert_eq!(peer.answer().await, 7);
     let ended = tokio::task::spawn_blocking(move || listener.end()).await.unwrap();
     assert_eq!(ended.status, Some(0), "{ended:?}");
+    // That it came is told, and not what it was.
+    let said = |what: &str| ended.stderr.iter().any(|line| line.contains(what));
+    assert!(said("a message of no transfer") && said("does not follow the format"), "{ended:?}");
+    assert!(!said("stranger") && !said("water"), "{ended:?}");
     assert_eq!(std::fs::read(to).unwrap(), b"water");
     peer.node.stop().await;
     stranger.node.stop().await;
