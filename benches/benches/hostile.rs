@@ -3,9 +3,13 @@
 //! handshakes stand half-finished, beside an idle node.
 //!
 //! The attackers run in this process and use its processors as well: the ratios are those of a
-//! machine that carries both sides.
+//! machine that carries both sides. So it is printed which share of the processors' time the
+//! attackers' own threads took (`theirs`), and how many messages of the good pair a second of the
+//! time of the others carried, quiet and attacked: what that falls by is the work that attackers
+//! make for a node.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +19,8 @@ use headwater_conformance::Security;
 use headwater_conformance::hostile::{Attack, Hostile, attack};
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
+use rustix::thread::gettid;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 
 const ATTACKERS: usize = 50;
@@ -75,27 +81,81 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Messages a second of a pair: quiet, and under attack.
-fn throughput(pair: &mut Pair, len: usize, count: usize) -> (f64, f64, u64) {
+/// Processor time in seconds, of this thread or of the whole process.
+fn processor_time(clock: ClockId) -> f64 {
+    let spent = clock_gettime(clock);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
+}
+
+/// What transfers came to.
+struct Measured {
+    /// Messages a second, the median of the rounds.
+    rate: f64,
+    /// Messages for each second of processor time that was not the attackers'.
+    per_cpu: f64,
+    /// The attackers' share of the processor time.
+    theirs: f64,
+}
+
+/// Rounds of transfers, while nobody or these attack.
+fn rounds(pair: &mut Pair, message: &Bytes, count: usize, attackers: &Attackers) -> Measured {
+    let (before, theirs_before) = (processor_time(ClockId::ProcessCPUTime), attackers.time());
+    let rates = (0..ROUNDS).map(|_| pair.transfer(message, count)).collect();
+    let all = processor_time(ClockId::ProcessCPUTime) - before;
+    let theirs = attackers.time() - theirs_before;
+    Measured {
+        rate: median(rates),
+        per_cpu: (ROUNDS * count) as f64 / (all - theirs).max(1e-6),
+        theirs: theirs / all.max(1e-6),
+    }
+}
+
+/// The threads that attack, by their numbers with the system.
+#[derive(Default)]
+struct Attackers(Mutex<Vec<u32>>);
+
+impl Attackers {
+    /// This thread is one.
+    fn join(&self) {
+        let thread = u32::try_from(gettid().as_raw_nonzero().get()).expect("a number");
+        self.0.lock().expect("nobody panicked").push(thread);
+    }
+
+    /// Their processor time so far, in seconds.
+    fn time(&self) -> f64 {
+        let threads = self.0.lock().expect("nobody panicked");
+        let times = threads.iter().filter_map(|thread| {
+            let stat =
+                std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+            stat.split(' ').next()?.parse::<u64>().ok()
+        });
+        times.sum::<u64>() as f64 / 1e9
+    }
+}
+
+/// A pair: quiet, and under attack; and how many links the attackers made.
+fn throughput(pair: &mut Pair, len: usize, count: usize) -> (Measured, Measured, u64) {
     let message = Bytes::from(vec![7; len]);
     let target = (pair.address(), Security::Insecure);
     // They speak a protocol that nobody reads, so that only the pair's messages are counted.
     let protocol = ProtocolId::new("/hostile").expect("a name");
     pair.transfer(&message, count / 10);
-    let quiet = median((0..ROUNDS).map(|_| pair.transfer(&message, count)).collect());
+    let attackers = Attackers::default();
+    let quiet = rounds(pair, &message, count, &attackers);
     let (over, links) = (AtomicBool::new(false), AtomicU64::new(0));
     let attacked = std::thread::scope(|scope| {
         for number in 0..ATTACKERS {
             let how = Attack::ALL[number % Attack::ALL.len()];
-            let (over, links, protocol) = (&over, &links, &protocol);
+            let (over, links, protocol, attackers) = (&over, &links, &protocol, &attackers);
             scope.spawn(move || {
+                attackers.join();
                 attack(how, target, &format!("attacker {number}"), protocol, over, links);
             });
         }
         std::thread::sleep(Duration::from_secs(1));
-        let rounds = (0..ROUNDS).map(|_| pair.transfer(&message, count)).collect();
+        let attacked = rounds(pair, &message, count, &attackers);
         over.store(true, Ordering::SeqCst);
-        median(rounds)
+        attacked
     });
     (quiet, attacked, links.load(Ordering::SeqCst))
 }
@@ -142,14 +202,32 @@ fn handshakes(pair: &Pair) -> (f64, f64) {
 fn ratios() {
     println!("\nthroughput of a good pair while {ATTACKERS} hostile links attack, plain TCP");
     println!(
-        "{:<8} {:>9} {:>12} {:>12} {:>7} {:>8}",
-        "runtime", "payload", "quiet msg/s", "attacked", "ratio", "links"
+        "{:<8} {:>9} {:>12} {:>10} {:>6} {:>7} {:>7} {:>13} {:>10} {:>6}",
+        "runtime",
+        "payload",
+        "quiet msg/s",
+        "attacked",
+        "ratio",
+        "links",
+        "theirs",
+        "quiet msg/cpu",
+        "attacked",
+        "ratio"
     );
     for (name, make) in [("tokio", Pair::on_tokio as fn() -> Pair), ("mio", Pair::on_mio)] {
         for (len, count) in CASES {
             let (quiet, attacked, links) = throughput(&mut make(), len, count);
-            let ratio = attacked / quiet;
-            println!("{name:<8} {len:>9} {quiet:>12.0} {attacked:>12.0} {ratio:>7.2} {links:>8}");
+            println!(
+                "{name:<8} {len:>9} {:>12.0} {:>10.0} {:>6.2} {links:>7} {:>6.0}% {:>13.0} {:>10.0} \
+                 {:>6.2}",
+                quiet.rate,
+                attacked.rate,
+                attacked.rate / quiet.rate,
+                attacked.theirs * 100.0,
+                quiet.per_cpu,
+                attacked.per_cpu,
+                attacked.per_cpu / quiet.per_cpu,
+            );
         }
     }
     println!("\nconnect and be served with {HALF_FINISHED} handshakes pending, plain TCP");

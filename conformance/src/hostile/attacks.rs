@@ -1,7 +1,9 @@
 //! What hostile peers do, again and again, for as long as they may.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use headwater_core::id::ProtocolId;
@@ -205,7 +207,7 @@ impl Script<'_> {
             Attack::Bombs => {
                 let stream = self.next_stream();
                 peer.inner(UNI, &Frame::syn(stream));
-                peer.pour(stream, &bomb(self.protocol, 8 << 20), PAUSE);
+                peer.pour(stream, &ready_bomb(self.protocol), PAUSE);
             }
             Attack::Overflow => {
                 let stream = self.next_stream();
@@ -268,4 +270,12 @@ impl Script<'_> {
         peer.inner(UNI, &Frame::syn(stream));
         peer.pour(stream, &message[..message.len() - 1000], PAUSE);
     }
+}
+
+/// A bomb for a protocol, made once: making it costs more than all that it does.
+fn ready_bomb(protocol: &str) -> Arc<Vec<u8>> {
+    static BOMBS: Mutex<BTreeMap<String, Arc<Vec<u8>>>> = Mutex::new(BTreeMap::new());
+    let mut bombs = BOMBS.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = bombs.entry(protocol.to_owned());
+    Arc::clone(made.or_insert_with(|| Arc::new(bomb(protocol, 8 << 20))))
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use headwater_core::secure::SecureChannel;
 use headwater_core::time::Instant;
 
-use super::Task;
+use super::{BYTES_MAX, Task};
 use crate::cause;
 use crate::runtime::{Runtime, Socket};
 
@@ -17,9 +17,10 @@ const PIECES: usize = 64;
 const READS_MAX: usize = 8;
 
 impl<C: SecureChannel, R: Runtime> Task<C, R> {
-    /// Writes until there is nothing to write or the socket takes no more.
+    /// Writes until there is nothing to write, the socket takes no more, or the share of a poll is used
+    /// up; a round that has read as much as it may still writes.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while self.writable && self.connection.wants_transmit() {
+        while self.writable && self.connection.wants_transmit() && self.moved < 2 * BYTES_MAX {
             let Some(socket) = &mut self.socket else { return };
             let mut chunks: [&[u8]; PIECES] = [&[]; PIECES];
             let count = self.connection.transmit(now, &mut chunks);
@@ -33,6 +34,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             match socket.poll_write(cx, &slices[..count]) {
                 Poll::Ready(Ok(written)) => {
                     self.written += written;
+                    self.moved += written;
                     self.connection.handle_transmitted(now, written);
                 }
                 Poll::Pending => self.writable = false,
@@ -65,7 +67,8 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
                     self.connection.handle_eof(now);
                     return;
                 }
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(read)) => {
+                    self.moved += read;
                     // Node's word came before the bytes that depend on it.
                     self.take_order(now);
                     let _whole = self.connection.handle_received(now);

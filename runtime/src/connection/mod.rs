@@ -27,8 +27,10 @@ use crate::runtime::{Runtime, Socket};
 use crate::shared::Shared;
 use crate::wake::lock;
 
-/// Rounds without a pause, after which other tasks of the thread have their turn.
+/// Rounds without a pause, and bytes read and written in them, after which other tasks of the thread
+/// have their turn: a peer that floods takes no more of it than others do.
 const ROUNDS_MAX: usize = 32;
+const BYTES_MAX: usize = 512 * 1024;
 
 /// A last batch of this size makes it worth looking once more before the task sleeps: those who
 /// filled it are likely to have filled the next one.
@@ -58,6 +60,8 @@ pub(crate) struct Task<C, R: Runtime> {
     marked: Vec<LaneId>,
     /// Bytes written in this round and, until the task looked once more, in the one before.
     written: usize,
+    /// Bytes read and written in this poll.
+    moved: usize,
     shut: bool,
     /// Its last report is with Node.
     has_reported_end: bool,
@@ -110,6 +114,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             lanes: BTreeMap::new(),
             marked: Vec::new(),
             written: 0,
+            moved: 0,
             shut: false,
             has_reported_end: false,
             leaves: false,
@@ -123,10 +128,14 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         (self.readable, self.writable) = (!self.ended, true);
+        self.moved = 0;
         for _ in 0..ROUNDS_MAX {
             self.round(cx);
             if self.is_done() {
                 return Poll::Ready(());
+            }
+            if self.moved >= BYTES_MAX {
+                break;
             }
             if self.finish_link() || self.can_move() {
                 continue;
