@@ -2,6 +2,8 @@
 //!
 //! The time is that of a whole process, so each test runs itself again in a process of its own.
 
+#[path = "adapters/on_async_io.rs"]
+mod on_async_io;
 #[path = "adapters/on_mio.rs"]
 mod on_mio;
 #[path = "adapters/on_tokio.rs"]
@@ -11,12 +13,14 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use headwater_async_std::Smol;
 use headwater_conformance::Security::{Insecure, Tls};
 use headwater_conformance::hostile::Hostile;
 use headwater_conformance::{Adapter, LONG, Node};
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
 use headwater_identity::NodeKey;
+use on_async_io::OnAsyncIo;
 use on_mio::OnMio;
 use on_tokio::OnTokio;
 
@@ -97,6 +101,14 @@ fn peers_that_do_nothing_cost_no_time_on_tokio() {
     alone("peers_that_do_nothing_cost_no_time_on_tokio", || {
         still(&OnTokio(Insecure));
         still(&OnTokio(Tls));
+    });
+}
+
+#[test]
+fn peers_that_do_nothing_cost_no_time_on_smol() {
+    alone("peers_that_do_nothing_cost_no_time_on_smol", || {
+        still(&OnAsyncIo(Insecure, Smol));
+        still(&OnAsyncIo(Tls, Smol));
     });
 }
 
