@@ -142,7 +142,7 @@ limits! {
         "which peer makes room when there are peers_max; last-in: the newcomer is refused";
     connections_per_peer_max: Count, "connections of one peer";
     pending_max: Count, "links that have not proven an identity yet";
-    ending_max: Count, "connections that have ended and are still heard out";
+    ending_max: Count, "connections that have ended and are still heard out; places of peers that leave";
     pending_per_source_max: Count, "accepted ones among them, from one place";
     dials_max: Count, "dials of the application under way";
     required_max: Count, "peers that the node keeps connections with";
