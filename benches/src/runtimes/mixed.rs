@@ -63,6 +63,8 @@ pub fn framing<P: Place>(place: P, security: Security, count: usize) -> Vec<Dura
         let [sender, mut receiver] = framed(place, security).await;
         let base = Instant::now();
         let sender = Arc::new(smol::lock::Mutex::new(sender));
+        // Until all is read: the other way nothing is, so that closing would reset.
+        let _open = Arc::clone(&sender);
         let over = Arc::new(AtomicBool::new(false));
         let filling = place.spawn({
             let (over, sender) = (Arc::clone(&over), Arc::clone(&sender));
