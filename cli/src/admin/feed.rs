@@ -66,9 +66,11 @@ impl Feed {
     /// the last.
     pub(crate) fn after(&self, number: u64) -> (String, u64) {
         let kept = self.lock();
+        // A reader that knows of more than there was has heard an earlier life of the program.
+        let number = if number > kept.made { 0 } else { number };
         let new = kept.events.iter().filter(|(other, _)| *other > number);
         let text = new.map(|(number, text)| format!("id: {number}\ndata: {text}\n\n")).collect();
-        (text, kept.made.max(number.min(kept.made)))
+        (text, kept.made)
     }
 
     /// Tells when there are more.
@@ -101,6 +103,7 @@ mod tests {
         assert_eq!(last, KEPT as u64 + 10);
         assert_eq!(*feed.watch().borrow(), last);
         assert!(feed.after(last).0.is_empty());
+        assert_eq!(feed.after(last + 1).0.matches("data: ").count(), KEPT, "another life");
         let (text, _) = feed.after(last - 1);
         assert!(text.contains(r#""event":"connected""#) && text.contains(r#""node":"n""#));
     }

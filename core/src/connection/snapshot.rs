@@ -7,7 +7,7 @@ use super::Connection;
 use super::lifecycle::Phase;
 use crate::pool::Outbox;
 use crate::secure::SecureChannel;
-use crate::snapshot::{Blockage, ConnectionSnapshot, ConnectionStage};
+use crate::snapshot::{Blockage, ConnectionSnapshot, ConnectionStage, Traffic};
 use crate::time::Instant;
 
 /// A carrier that takes nothing for so long stands still.
@@ -44,6 +44,17 @@ impl<C: SecureChannel> Connection<C> {
             traffic,
             timers: self.deadlines().into_iter().flatten().collect(),
         }
+    }
+
+    /// Takes what was counted since the last report: messages that came before the end, and that
+    /// were decoded when the application had taken earlier ones. It is for
+    /// [`Node::handle_late`](crate::node::Node::handle_late), when the connection is done.
+    pub fn take_late(&mut self) -> Traffic {
+        let mut late = Traffic::default();
+        if self.told {
+            late.take(&mut self.receiver.traffic);
+        }
+        late
     }
 
     const fn stage(&self) -> ConnectionStage {

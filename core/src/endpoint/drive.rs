@@ -9,10 +9,12 @@ use crate::time::Instant;
 impl<C: SecureChannel> Slot<C> {
     /// Hands over messages that wait, if the connection wants them.
     pub(super) fn feed(&mut self, now: Instant) {
-        if self.connection.is_closing() {
+        let closing = self.connection.is_closing();
+        if closing {
             self.outbox.close();
         }
-        if !self.outbox.is_empty() && self.connection.wants_messages() {
+        // An empty one has counts still.
+        if closing || !self.outbox.is_empty() && self.connection.wants_messages() {
             self.connection.handle_messages(now, &mut self.outbox);
         }
         for (lane, outbox) in &mut self.lanes {
@@ -123,7 +125,10 @@ impl<F: ChannelFactory> Endpoint<F> {
             self.filled.push_back(id);
         }
         self.arm(id);
-        if self.slot(id).is_some_and(|slot| slot.ended && slot.connection.is_done()) {
+        let done = |slot: &&mut Slot<_>| slot.ended && slot.connection.is_done();
+        if let Some(slot) = self.slot_mut(id).filter(done) {
+            let late = slot.connection.take_late();
+            self.node.handle_late(late);
             self.remove(id);
         }
     }

@@ -455,6 +455,9 @@ impl Node {
         let other = self.peers.get(&peer).and_then(|known| known.links.first().copied());
         let Some(other) = other else { return self.handle_lost(peer, outbox) };
         self.history.left(outbox);
+        if outbox.is_empty() {
+            return;
+        }
         let deadline = now.after(self.config.send_deadline);
         let items = core::iter::from_fn(|| outbox.take_next());
         let adopt = items.map(|item| parcel_of(item, deadline)).collect();

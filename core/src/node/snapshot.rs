@@ -13,8 +13,8 @@ use crate::id::{ConnectionId, PeerId};
 use crate::peers::Level;
 use crate::protocol::ProtocolSet;
 use crate::snapshot::{
-    AddressSnapshot, Armed, Failure, LinkSnapshot, ListenerSnapshot, Next, NodeSnapshot, Origin,
-    PeerSnapshot, Reached, RefusalCount, Stage, Usage,
+    AddressSnapshot, Armed, Counters, Failure, LinkSnapshot, ListenerSnapshot, Next, NodeSnapshot,
+    Origin, PeerSnapshot, Reached, RefusalCount, Stage, Traffic, Usage,
 };
 use crate::supervisor::{RequiredPhase, RequiredState};
 use crate::time::Instant;
@@ -83,6 +83,11 @@ impl Node {
             work: self.work,
             timers: self.armed(),
         }
+    }
+
+    /// Takes what a connection has counted after its last report, for the totals.
+    pub fn handle_late(&mut self, mut late: Traffic) {
+        self.history.ended(&mut late, Counters::default());
     }
 
     fn usage(&self) -> Vec<Usage> {

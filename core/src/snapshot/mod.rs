@@ -9,7 +9,8 @@
 //!
 //! Invariants: V1 taking a snapshot changes nothing. V2 it costs O(peers, links and streams), and
 //! only then allocates; what it is made of are plain counters that the machines add to. V3 totals
-//! of [`Snapshot::traffic`] never shrink from one snapshot to a later one. V4 lists are in an order
+//! of [`Snapshot::traffic`] never shrink from one snapshot to a later one, unless a connection was
+//! lost without its last report; what one decodes after its end is in them once it is done. V4 lists are in an order
 //! that follows from ids alone.
 //!
 //! Bounds: of what happened the node keeps the last failure of each of [`PLACES_MAX`] addresses,

@@ -1,7 +1,9 @@
 //! What nodes say of themselves, over both kinds of channel.
 
+use std::time::Duration;
 
 use headwater_core::contract::TimerKind;
+use headwater_core::seed::Seed;
 use headwater_core::snapshot::{Blockage, ConnectionStage, Snapshot, Stage};
 
 use crate::harness::{Channels, World, over_both_channels, pair, peer_id, protocol};
@@ -11,6 +13,7 @@ over_both_channels!(
     a_snapshot_changes_nothing,
     an_inbox_that_nobody_reads_is_named,
     messages_of_an_unknown_protocol_are_counted,
+    nothing_is_counted_twice_or_forgotten_whatever_happens,
 );
 
 fn snapshot<F: Channels>(world: &World<F>, end: usize) -> Snapshot {
@@ -111,4 +114,74 @@ fn messages_of_an_unknown_protocol_are_counted<F: Channels>() {
     assert_eq!(peer.stage, Stage::Connected);
     let since = peer.since.unwrap();
     assert!(begun < since && since <= connected, "{begun:?}, {since:?}, {connected:?}");
+}
+
+/// Totals only grow, nothing comes that was not accepted, and whatever the application got was
+/// counted; where nothing goes wrong, all that was accepted comes.
+fn nothing_is_counted_twice_or_forgotten_whatever_happens<F: Channels>() {
+    for seed in 0..6 {
+        let mut world = pair::<F>(100 + seed);
+        // Nothing is lost on the way, or to one that ends, or to a reader that stops.
+        let calm = seed % 2 == 0;
+        let mut rng = Seed::from_u64(seed).rng("inside", 0);
+        world.listen(0);
+        let mut before = [[0; 5]; 2];
+        let (echo, mut accepted) = (protocol("/echo"), [0, 0]);
+        for _ in 0..60 {
+            let (end, now) = ((rng.below(2)) as usize, world.now);
+            let peer = peer_id(1 - end);
+            match rng.below(10) {
+                0 if !calm => world.break_links(end),
+                1 if !calm => {
+                    let _gone = world.ends[end].endpoint.disconnect(now, peer);
+                }
+                2 if !calm => world.ends[end].takes = !world.ends[end].takes,
+                3 => world.advance(Duration::from_secs(rng.below(40))),
+                4 | 5 => {
+                    let address = world.address(0);
+                    let _connected = world.ends[1].endpoint.dial(now, address);
+                }
+                _ => {
+                    for _ in 0..rng.below(30) {
+                        let payload = vec![1; [10, 5000, 70_000][rng.below(3) as usize]];
+                        let endpoint = &mut world.ends[end].endpoint;
+                        let sent = endpoint.send(now, &peer, &echo, payload.into());
+                        accepted[end] += u64::from(sent.is_ok());
+                    }
+                }
+            }
+            if rng.below(3) > 0 {
+                world.run();
+            }
+            check(&world, &mut before, accepted);
+        }
+        for end in &mut world.ends {
+            end.takes = true;
+        }
+        world.run();
+        world.advance(Duration::from_secs(120));
+        check(&world, &mut before, accepted);
+        for (end, accepted) in accepted.into_iter().enumerate() {
+            let total = snapshot(&world, end).traffic().total();
+            let lost = total.lost.connection_lost.messages + total.lost.deadline.messages;
+            let came = snapshot(&world, 1 - end).traffic().total().received.messages;
+            assert!(world.ends[1 - end].messages.len() as u64 <= came, "seed {seed}");
+            let whole = !calm || (accepted, lost) == (came, 0);
+            assert!(came <= accepted && whole, "seed {seed}: {accepted} {came} {lost}");
+        }
+    }
+}
+
+fn check<F: Channels>(world: &World<F>, before: &mut [[u64; 5]; 2], accepted: [u64; 2]) {
+    for (end, before) in before.iter_mut().enumerate() {
+        let snapshot = snapshot(world, end);
+        let (total, counters) = (snapshot.traffic().total(), snapshot.counters());
+        assert_eq!(total.sent.messages, accepted[end]);
+        let lost = total.lost.connection_lost.messages + total.lost.deadline.messages;
+        let now =
+            [total.received.messages, total.full, lost, counters.received_bytes, counters.writes];
+        assert!(now.iter().zip(&*before).all(|(now, before)| now >= before), "{now:?} {before:?}");
+        *before = now;
+        assert!(snapshot.memory() <= snapshot.node.memory_max);
+    }
 }

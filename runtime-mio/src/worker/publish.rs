@@ -130,7 +130,8 @@ impl<F: ChannelFactory> Worker<F> {
         let (queues, peer) = (Arc::clone(&carrier.queues), carrier.peer);
         let endpoint = &mut self.inner.endpoint;
         queues.outbox().close(|rest| {
-            if let (Some(peer), false) = (peer, rest.is_empty()) {
+            // An empty one has counts still.
+            if let Some(peer) = peer {
                 endpoint.handle_last_messages(now, id, peer, rest);
             }
         });

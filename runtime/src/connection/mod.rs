@@ -17,6 +17,7 @@ use headwater_core::contract::LinkCommand;
 use headwater_core::error::UndeliveredReason;
 use headwater_core::message::Batch;
 use headwater_core::secure::SecureChannel;
+use headwater_core::snapshot::Traffic;
 use headwater_core::time::Instant;
 
 use crate::alarm::Alarm;
@@ -121,9 +122,11 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
         }
     }
 
-    /// Runs until the connection has ended and its last messages are taken.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the connection has ended and its last messages are taken; gives what was counted
+    /// after its last report.
+    pub(crate) async fn run(mut self) -> Traffic {
         poll_fn(|cx| self.poll(cx)).await;
+        self.connection.take_late()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

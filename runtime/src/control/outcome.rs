@@ -33,9 +33,10 @@ where
     fn on_ended(&mut self, ended: Ended<R::Socket>) {
         let now = self.runtime.now();
         match ended {
-            Ended::Connection(id) => {
+            Ended::Connection(id, late) => {
                 // Its last report may be on its way still.
                 self.take_reports();
+                self.core.handle_late(*late);
                 self.ending.retain(|link| link.id() != id);
                 self.on_vanished(id);
             }

@@ -8,6 +8,7 @@ use headwater_core::connection::{Connection, Setup};
 use headwater_core::contract::{Event, IoCause, ListenerId, QueryId};
 use headwater_core::id::ConnectionId;
 use headwater_core::secure::ChannelFactory;
+use headwater_core::snapshot::Traffic;
 
 use super::Control;
 use crate::cause;
@@ -39,7 +40,8 @@ impl Kind {
 /// What a task has come to.
 #[derive(Debug)]
 pub(super) enum Ended<S> {
-    Connection(ConnectionId),
+    /// With what it has counted after its last report.
+    Connection(ConnectionId, Box<Traffic>),
     Listener(ListenerId, IoCause),
     Dial(ConnectionId, Result<(S, SocketAddr), IoCause>),
     Resolve(QueryId, Result<Vec<SocketAddr>, IoCause>),
@@ -84,8 +86,8 @@ where
         let (shared, runtime) = (Arc::clone(&self.shared), self.runtime.clone());
         let task = Task::new(connection, socket, Arc::clone(&link), shared, runtime);
         self.spawn(Kind::Connection(id, link), async move {
-            task.run().await;
-            Ended::Connection(id)
+            let late = task.run().await;
+            Ended::Connection(id, Box::new(late))
         });
     }
 
