@@ -64,12 +64,30 @@ pub(crate) async fn status(place: &Place, token: Option<&Path>) -> Result<shape:
         let said = foreign(String::from_utf8_lossy(&text).trim());
         return Err(wrong(&format_args!("it says {code}: {said}")));
     }
-    let status: shape::Status = serde_json::from_slice(&text)
-        .map_err(|error| wrong(&format_args!("the answer is not understood: {error}")))?;
+    let status = serde_json::from_slice(&text).and_then(|mut value| {
+        make_printable(&mut value);
+        serde_json::from_value::<shape::Status>(value)
+    });
+    let status = status.map_err(|error| {
+        wrong(&format_args!("the answer is not understood: {}", foreign(&error.to_string())))
+    })?;
     if status.version != shape::VERSION {
         return Err(wrong(&format_args!("it speaks version {} of its status", status.version)));
     }
     Ok(status)
+}
+
+/// Whoever answers may not be a node: what it says cannot move the cursor or break a line.
+fn make_printable(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) if text.contains(char::is_control) => {
+            *text = text.replace(char::is_control, "\u{fffd}");
+        }
+        Value::Array(all) => all.iter_mut().for_each(make_printable),
+        Value::Object(all) => all.values_mut().for_each(make_printable),
+        _ => {}
+    }
 }
 
 /// Any error of a request.
@@ -130,6 +148,15 @@ impl hyper::body::Body for Nothing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_stranger_says_is_made_printable() {
+        let mut value = serde_json::json!({"a": ["\u{1b}]0;x\u{7}", 5], "b": {"c": "one\ntwo"}});
+        make_printable(&mut value);
+        let printable = serde_json::json!({"a": ["\u{fffd}]0;x\u{fffd}", 5],
+            "b": {"c": "one\u{fffd}two"}});
+        assert_eq!(value, printable);
+    }
 
     #[test]
     fn a_place_is_a_host_and_a_port_or_a_url() {

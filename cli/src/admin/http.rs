@@ -1,7 +1,8 @@
 //! The server: HTTP/1.1 over plain TCP, for reading alone.
 //!
-//! Bounds: [`CONNECTIONS_MAX`] connections, of which each holds one answer; a request's head has
-//! ten seconds to come, and 16 KiB.
+//! Bounds: [`CONNECTIONS_MAX`] connections, of which each holds one request and its answer, and
+//! [`EVENTS_MAX`] of them a stream of events, a few batches of 256 at a time; a request's head has
+//! ten seconds to come, and 16 KiB; an answer of which nothing is taken for as long is given up.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,18 +18,23 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::patient::Patient;
 use super::{Admin, access, metrics, shape};
 
 /// Connections at the same time; more wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 64;
 
+/// Streams of events at the same time; more are refused.
+const EVENTS_MAX: usize = 16;
+
 /// How often a silent stream of events says that it is there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// How long a request's head may take.
+/// How long a request's head may take, and how long the other side may take nothing of an answer.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The page and its parts: path, type, text.
@@ -63,13 +69,17 @@ impl Body for Answer {
 /// Answers until the task is ended.
 pub(super) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let streams = Arc::new(Semaphore::new(EVENTS_MAX));
+    // They end with this task.
+    let mut connections = JoinSet::new();
     loop {
+        while connections.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, _)) => {
-                let admin = Arc::clone(&admin);
-                tokio::spawn(async move {
-                    answer_all(admin, socket).await;
+                let (admin, streams) = (Arc::clone(&admin), Arc::clone(&streams));
+                connections.spawn(async move {
+                    answer_one(admin, streams, socket).await;
                     drop(place);
                 });
             }
@@ -81,17 +91,19 @@ pub(super) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
     }
 }
 
-async fn answer_all(admin: Arc<Admin>, socket: TcpStream) {
+async fn answer_one(admin: Arc<Admin>, streams: Arc<Semaphore>, socket: TcpStream) {
     let Ok(local) = socket.local_addr() else { return };
     let service = service_fn(|request| {
-        let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(answer(&admin, local, &request).await) }
+        let (admin, streams) = (Arc::clone(&admin), Arc::clone(&streams));
+        async move { Ok::<_, Infallible>(answer(&admin, streams, local, &request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(socket), service);
+        // What came behind a request would wait here for as long as the other side likes.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(Patient::new(socket, HEAD_DEADLINE)), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection to the status page");
     }
@@ -99,16 +111,18 @@ async fn answer_all(admin: Arc<Admin>, socket: TcpStream) {
 
 async fn answer(
     admin: &Arc<Admin>,
+    streams: Arc<Semaphore>,
     local: SocketAddr,
     request: &Request<Incoming>,
 ) -> Response<Answer> {
-    let mut response = respond(admin, local, request).await;
+    let mut response = respond(admin, streams, local, request).await;
     access::forbid(response.headers_mut());
     response
 }
 
 async fn respond(
     admin: &Arc<Admin>,
+    streams: Arc<Semaphore>,
     local: SocketAddr,
     request: &Request<Incoming>,
 ) -> Response<Answer> {
@@ -141,7 +155,13 @@ async fn respond(
                 metrics::text(&nodes),
             )
         }
-        "/events" => events(admin, request),
+        "/events" => match streams.try_acquire_owned() {
+            Ok(place) => events(admin, place, request),
+            Err(_) => {
+                let text = "too many read the events; try again later\n";
+                plain(StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        },
         path => match PAGE.iter().find(|(known, ..)| *known == path) {
             Some((_, kind, text)) => whole(kind, *text),
             None => plain(StatusCode::NOT_FOUND, "there are /, /status, /metrics and /events\n"),
@@ -149,13 +169,18 @@ async fn respond(
     }
 }
 
-fn events(admin: &Arc<Admin>, request: &Request<Incoming>) -> Response<Answer> {
+fn events(
+    admin: &Arc<Admin>,
+    place: OwnedSemaphorePermit,
+    request: &Request<Incoming>,
+) -> Response<Answer> {
     let seen = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
     let mut number = seen.and_then(|number| number.parse().ok()).unwrap_or(0);
     let feed = admin.feed.clone();
-    let (pieces, receiver) = mpsc::channel(4);
+    let (pieces, receiver) = mpsc::channel(1);
     if request.method() == Method::GET {
         tokio::spawn(async move {
+            let _place = place;
             let mut newest = feed.watch();
             loop {
                 newest.mark_unchanged();

@@ -2,7 +2,7 @@
 //! `docs/status.md`.
 //!
 //! Bound: a peer is named in one sample of each gauge about peers, so the whole grows with the
-//! peers that the node knows, and with no more than `PROTOCOLS_MAX` protocols.
+//! peers that it is connected with or keeps, and with no more than `PROTOCOLS_MAX` protocols.
 
 use std::fmt::Write as _;
 
@@ -196,7 +196,10 @@ fn peers(out: &mut Text<'_>) {
         "bytes",
         "Bytes of messages to a peer that were accepted and have not left.",
         |snapshot| {
-            let queued = snapshot.node.peers.iter().filter_map(|peer| {
+            // Not of everybody who was turned away: their number is up to them.
+            let peers = snapshot.node.peers.iter();
+            let known = peers.filter(|p| !p.connections.is_empty() || !p.required.is_empty());
+            let queued = known.filter_map(|peer| {
                 let parts = snapshot.connections_of(peer);
                 let bytes: usize = parts.map(|part| part.queued_bytes + part.waiting_bytes).sum();
                 Some((peer.peer?.to_string(), bytes as u64))

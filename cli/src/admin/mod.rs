@@ -11,6 +11,7 @@ pub(crate) mod client;
 mod feed;
 mod http;
 mod metrics;
+mod patient;
 pub(crate) mod shape;
 mod words;
 

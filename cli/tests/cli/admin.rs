@@ -97,6 +97,27 @@ fn events_come_as_they_happen_and_the_newest_come_again() {
 }
 
 #[test]
+fn a_connection_has_one_answer_and_streams_of_events_are_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path(), "node", "", &[]);
+    let place = node.url.trim_start_matches("http://").trim_end_matches('/');
+    let request = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let twice = send(&node.url, &(request("/page.css") + &request("/nothing")), |_| false);
+    assert!(twice.status == 200 && !twice.body.contains("HTTP/1.1"), "{}", twice.head);
+    let readers: Vec<TcpStream> = (0..16)
+        .map(|_| {
+            let mut link = TcpStream::connect(place).unwrap();
+            link.write_all(request("/events").as_bytes()).unwrap();
+            link.read_exact(&mut [0; 12]).unwrap();
+            link
+        })
+        .collect();
+    assert_eq!(get(&node.url, "/events", "").status, 503);
+    assert_eq!(get(&node.url, "/status", "").status, 200);
+    drop(readers);
+}
+
+#[test]
 fn beyond_loopback_it_asks_for_the_token() {
     let ended = run(&["node", "--admin", "0.0.0.0:0"]);
     assert!(ended.status == Some(18) && ended.complaint().contains("--admin-token"), "{ended:?}");
