@@ -14,6 +14,10 @@ use crate::wire::package::{self, LastHead, Walk};
 /// The first size of a slab of small messages, in bytes.
 const SMALL_SLAB: usize = 16 << 10;
 
+/// Messages are counted off every so many bytes, so that the place where a part of them ends is
+/// found without a walk over all.
+const MARK_STEP: u64 = 8 << 10;
+
 /// The first size of a slab of heads, in bytes.
 const HEAD_SLAB: usize = 1 << 10;
 
@@ -85,6 +89,11 @@ pub(super) struct Lanes {
     /// Encoded packages, one after another.
     small: AppendSlab,
     small_messages: usize,
+    /// Bytes and messages that were ever put into `small`, and taken out of it.
+    put: Place,
+    taken: Place,
+    /// Ends of messages among those inside, [`MARK_STEP`] bytes or more apart.
+    marks: VecDeque<Place>,
     last_head: LastHead,
     /// The heads of `large`, one after another.
     heads: AppendSlab,
@@ -96,6 +105,27 @@ pub(super) struct Lanes {
     runs: VecDeque<Run>,
     /// What was accepted and refused since it was last taken.
     pub(super) traffic: Traffic,
+}
+
+/// A place in the sequence of small messages: so many bytes and messages come before it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    bytes: u64,
+    messages: u64,
+}
+
+impl Place {
+    const fn advance(&mut self, bytes: usize, messages: usize) {
+        self.bytes = self.bytes.wrapping_add(bytes as u64);
+        self.messages = self.messages.wrapping_add(messages as u64);
+    }
+
+    /// Bytes and messages between an earlier place and this one.
+    fn since(self, earlier: Self) -> (usize, usize) {
+        let bytes = self.bytes.wrapping_sub(earlier.bytes);
+        let messages = self.messages.wrapping_sub(earlier.messages);
+        (usize::try_from(bytes).unwrap_or(0), usize::try_from(messages).unwrap_or(0))
+    }
 }
 
 #[derive(Debug)]
@@ -125,6 +155,9 @@ impl Lanes {
         Self {
             small: AppendSlab::new(SMALL_SLAB),
             small_messages: 0,
+            put: Place::default(),
+            taken: Place::default(),
+            marks: VecDeque::new(),
             last_head: LastHead::new(),
             heads: AppendSlab::new(HEAD_SLAB),
             large: VecDeque::new(),
@@ -202,6 +235,10 @@ impl Lanes {
         let (len, count) = if all <= max { (all, messages) } else { self.fit(max) };
         let bytes = self.small.cut(len)?;
         self.small_messages = self.small_messages.saturating_sub(count);
+        self.taken.advance(len, count);
+        while self.marks.front().is_some_and(|mark| mark.bytes <= self.taken.bytes) {
+            self.marks.pop_front();
+        }
         if let Some(Run::Small { bytes, messages }) = self.runs.front_mut() {
             *bytes = bytes.saturating_sub(len);
             *messages = messages.saturating_sub(count);
@@ -252,6 +289,7 @@ impl Lanes {
         self.small.shrink();
         self.heads.shrink();
         self.large.shrink_to_fit();
+        self.marks.shrink_to_fit();
         self.runs.shrink_to_fit();
     }
 
@@ -259,6 +297,12 @@ impl Lanes {
         let mut walk = Walk::new(self.small.bytes());
         assert_eq!(walk.by_ref().count(), self.small_messages);
         assert_eq!(walk.position(), self.small.len());
+        assert_eq!(self.put.since(self.taken), (self.small.len(), self.small_messages));
+        for mark in &self.marks {
+            let (bytes, messages) = mark.since(self.taken);
+            let mut walk = Walk::new(self.small.bytes().get(..bytes).unwrap_or(&[]));
+            assert_eq!((walk.by_ref().count(), walk.position()), (messages, bytes));
+        }
         assert_eq!(self.large.iter().map(Large::encoded_len).sum::<usize>(), self.large_bytes);
         assert_eq!(self.large.iter().map(|large| large.head_len).sum::<usize>(), self.heads.len());
         let mut sums: (usize, usize, usize) = (0, 0, 0);
@@ -277,6 +321,11 @@ impl Lanes {
 
     fn count_small(&mut self, len: usize, count: usize) {
         self.small_messages = self.small_messages.saturating_add(count);
+        self.put.advance(len, count);
+        let last = self.marks.back().unwrap_or(&self.taken);
+        if self.put.bytes.wrapping_sub(last.bytes) >= MARK_STEP {
+            self.marks.push_back(self.put);
+        }
         if !self.ordered {
             return;
         }
@@ -291,12 +340,16 @@ impl Lanes {
     /// The length and number of the first small messages that are at most `max` bytes together,
     /// or of the first if that one is longer.
     fn fit(&self, max: usize) -> (usize, usize) {
-        let mut fitting: (usize, usize) = (0, 0);
-        for package in Walk::new(self.small.bytes()) {
-            if fitting.1 > 0 && package.range.end > max {
+        let after = self.marks.partition_point(|mark| mark.since(self.taken).0 <= max);
+        let mark = after.checked_sub(1).and_then(|last| self.marks.get(last));
+        let mut fitting = mark.map_or((0, 0), |mark| mark.since(self.taken));
+        let start = fitting.0;
+        for package in Walk::new(self.small.bytes().get(start..).unwrap_or(&[])) {
+            let end = start.saturating_add(package.range.end);
+            if fitting.1 > 0 && end > max {
                 break;
             }
-            fitting = (package.range.end, fitting.1.saturating_add(1));
+            fitting = (end, fitting.1.saturating_add(1));
         }
         fitting
     }
