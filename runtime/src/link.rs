@@ -8,8 +8,8 @@
 //! kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX) requests;
 //! one entry for each caller that waits for a snapshot.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, TryLockError};
 
 use bytes::Bytes;
 use event_listener::Event;
@@ -51,6 +51,8 @@ pub(crate) struct Link {
     /// Wakes one who waits for room in the outbox; whoever it wakes passes it on.
     pub(crate) room: Event,
     outbox: Mutex<Outbox>,
+    /// Bytes in it, as of the last message or so.
+    outbox_bytes: AtomicUsize,
     is_shut: AtomicBool,
     queued_bytes: AtomicUsize,
     idle_streams: AtomicUsize,
@@ -72,6 +74,7 @@ impl Link {
             desk: Mutex::default(),
             room: Event::new(),
             outbox: Mutex::new(outbox),
+            outbox_bytes: AtomicUsize::new(0),
             is_shut: AtomicBool::new(false),
             queued_bytes: AtomicUsize::new(0),
             idle_streams: AtomicUsize::new(0),
@@ -93,7 +96,7 @@ impl Link {
         protocol: &ProtocolId,
         payload: &mut Bytes,
     ) -> Result<(), PushError<()>> {
-        let WasEmpty(was_empty) = lock(&self.outbox).push_from(protocol, payload)?;
+        let WasEmpty(was_empty) = self.fill(|outbox| outbox.push_from(protocol, payload))?;
         if was_empty {
             self.wake.set(OUTBOX);
         }
@@ -106,7 +109,7 @@ impl Link {
         protocol: &ProtocolId,
         payload: &[u8],
     ) -> Result<(), PushError<()>> {
-        let WasEmpty(was_empty) = lock(&self.outbox).push_slice(protocol, payload)?;
+        let WasEmpty(was_empty) = self.fill(|outbox| outbox.push_slice(protocol, payload))?;
         if was_empty {
             self.wake.set(OUTBOX);
         }
@@ -120,8 +123,7 @@ impl Link {
         mut next: impl FnMut() -> Option<Bytes>,
     ) -> Result<(), PushError<Bytes>> {
         let mut was_empty = false;
-        let result = {
-            let mut outbox = lock(&self.outbox);
+        let result = self.fill(|outbox| {
             loop {
                 let Some(payload) = next() else { break Ok(()) };
                 match outbox.push(protocol, payload) {
@@ -129,27 +131,54 @@ impl Link {
                     Err(error) => break Err(error),
                 }
             }
-        };
+        });
         if was_empty {
             self.wake.set(OUTBOX);
         }
         result
     }
 
+    fn fill<T>(&self, push: impl FnOnce(&mut Outbox) -> T) -> T {
+        let mut outbox = lock(&self.outbox);
+        let result = push(&mut outbox);
+        self.outbox_bytes.store(outbox.bytes(), Ordering::Relaxed);
+        result
+    }
+
+    /// Bytes that wait in the outbox, perhaps a message ago.
+    pub(crate) fn outbox_bytes(&self) -> usize {
+        self.outbox_bytes.load(Ordering::Relaxed)
+    }
+
     /// Lends the outbox to the connection that takes what is in it, then lets one in who waits
     /// for room.
     pub(crate) fn swap_outbox(&self, take: impl FnOnce(&mut Outbox)) {
-        take(&mut lock(&self.outbox));
+        self.fill(take);
         self.room.notify(1);
+    }
+
+    /// The same, unless somebody is at the outbox just now.
+    pub(crate) fn try_swap_outbox(&self, take: impl FnOnce(&mut Outbox)) -> bool {
+        let mut outbox = match self.outbox.try_lock() {
+            Ok(outbox) => outbox,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        take(&mut outbox);
+        self.outbox_bytes.store(outbox.bytes(), Ordering::Relaxed);
+        drop(outbox);
+        self.room.notify(1);
+        true
     }
 
     /// Closes the outbox: later messages have to find another connection.
     pub(crate) fn shut(&self, take: impl FnOnce(&mut Outbox)) {
         self.is_shut.store(true, Ordering::Release);
         {
-            let mut outbox = lock(&self.outbox);
-            outbox.close();
-            take(&mut outbox);
+            self.fill(|outbox| {
+                outbox.close();
+                take(outbox);
+            });
         }
         self.room.notify(usize::MAX);
     }
@@ -165,10 +194,10 @@ impl Link {
         self.idle_streams.store(load.idle_streams, Ordering::Relaxed);
     }
 
-    /// Bytes that wait here, and idle streams. As old as the connection's last round, except for
-    /// the outbox.
+    /// Bytes that wait here, and idle streams. As old as the connection's last round, or the last
+    /// message.
     pub(crate) fn load(&self) -> (usize, usize) {
-        let queued = self.queued_bytes.load(Ordering::Relaxed) + lock(&self.outbox).bytes();
+        let queued = self.queued_bytes.load(Ordering::Relaxed) + self.outbox_bytes();
         (queued, self.idle_streams.load(Ordering::Relaxed))
     }
 

@@ -35,6 +35,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
                 Poll::Ready(Ok(written)) => {
                     self.written += written;
                     self.moved += written;
+                    self.gathering.begin();
                     self.connection.handle_transmitted(now, written);
                 }
                 Poll::Pending => self.writable = false,

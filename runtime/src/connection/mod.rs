@@ -6,6 +6,7 @@
 
 mod bytes;
 mod desk;
+mod gather;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -16,9 +17,12 @@ use headwater_core::connection::{Connection, LaneId};
 use headwater_core::contract::LinkCommand;
 use headwater_core::error::UndeliveredReason;
 use headwater_core::message::Batch;
+use headwater_core::pool::Outbox;
 use headwater_core::secure::SecureChannel;
 use headwater_core::snapshot::Traffic;
 use headwater_core::time::Instant;
+
+use gather::Gathering;
 
 use crate::alarm::Alarm;
 use crate::inbox::give_back;
@@ -63,6 +67,7 @@ pub(crate) struct Task<C, R: Runtime> {
     written: usize,
     /// Bytes read and written in this poll.
     moved: usize,
+    gathering: Gathering,
     shut: bool,
     /// Its last report is with Node.
     has_reported_end: bool,
@@ -116,6 +121,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             marked: Vec::new(),
             written: 0,
             moved: 0,
+            gathering: Gathering::default(),
             shut: false,
             has_reported_end: false,
             leaves: false,
@@ -143,10 +149,14 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             if self.finish_link() || self.can_move() {
                 continue;
             }
+            if self.gathering.is_under_way() {
+                break;
+            }
             if std::mem::take(&mut self.written) >= LOOK_AGAIN_BYTES {
                 break;
             }
             if self.link.wake.sleep(cx.waker()) {
+                self.gathering.sleep();
                 return Poll::Pending;
             }
         }
@@ -212,13 +222,26 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
         }
     }
 
-    /// Takes the shared outbox, if there is something in it and the machine wants it.
+    /// Takes the shared outbox, if there is something in it and the machine wants it, and it is
+    /// not better left alone for now.
     fn feed(&mut self, now: Instant) {
-        if self.outbox_filled && !self.shut && self.connection.wants_messages() {
-            self.outbox_filled = false;
-            let connection = &mut self.connection;
-            self.link.swap_outbox(|outbox| connection.handle_messages(now, outbox));
+        if !self.outbox_filled || self.shut || !self.connection.wants_messages() {
+            return self.gathering.end();
         }
+        if self.gathering.goes_on(self.link.outbox_bytes()) {
+            return;
+        }
+        let connection = &mut self.connection;
+        let take = |outbox: &mut Outbox| connection.handle_messages(now, outbox);
+        // Whoever is putting something in is likely to do so again: waiting for the lock would
+        // cost both of them more than coming back.
+        if !self.gathering.has_time() {
+            self.link.swap_outbox(take);
+        } else if !self.link.try_swap_outbox(take) {
+            return self.gathering.look_again();
+        }
+        self.outbox_filled = false;
+        self.gathering.end();
     }
 
     /// The connection ends: nothing more is accepted, and what was goes with it.
