@@ -1,12 +1,13 @@
 //! The same hand-written framing on mio: one thread and one poll for each end.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::thread;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 use crate::tokio_framing::cut;
 
@@ -99,15 +100,22 @@ impl Framing {
             scope.spawn(|| send(sender, message, count));
             let mut received = 0;
             while received < count {
-                let spare = buffer.len();
-                buffer.resize(buffer.capacity(), 0);
-                let read = receiver.until_done(|socket| socket.read(&mut buffer[spare..]));
+                let read = receiver.until_done(|socket| receive(socket, buffer));
                 assert!(read > 0, "the other end has gone");
-                buffer.truncate(spare + read);
                 received += cut(buffer);
             }
         });
     }
+}
+
+/// Reads once into the spare capacity of `buffer`. Zeroing it first, as safe code has to, costs
+/// more than all else that this does with a large message.
+#[allow(unsafe_code)]
+fn receive(socket: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    let read = socket.try_io(|| SockRef::from(socket).recv(buffer.spare_capacity_mut()))?;
+    // SAFETY: `recv` has initialised as many bytes as it says, from the front of what it got.
+    unsafe { buffer.set_len(buffer.len() + read) };
+    Ok(read)
 }
 
 fn send(end: &mut End, message: &[u8], count: usize) {
