@@ -137,7 +137,7 @@ where
         let shared = Arc::new(Shared::new(local));
         let node = Node::new(Arc::clone(&shared));
         let control = Control::new(core, self.factory, runtime.clone(), Arc::clone(&shared));
-        runtime.spawn(control.run());
+        runtime.spawn(Box::new(control).run());
         Ok(Started {
             node,
             messages: Messages::new(Arc::clone(&shared)),

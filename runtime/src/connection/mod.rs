@@ -130,7 +130,9 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
 
     /// Runs until the connection has ended and its last messages are taken; gives what was counted
     /// after its last report.
-    pub(crate) async fn run(mut self) -> Traffic {
+    ///
+    /// Boxed, because a future has a place of its own for whatever it is handed, on each level.
+    pub(crate) async fn run(mut self: Box<Self>) -> Traffic {
         poll_fn(|cx| self.poll(cx)).await;
         self.connection.take_late()
     }

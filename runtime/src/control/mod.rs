@@ -109,7 +109,7 @@ where
     }
 
     /// Runs until the node has stopped and every task of it has ended.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         poll_fn(|cx| self.poll(cx)).await;
     }
 

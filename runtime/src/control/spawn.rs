@@ -85,6 +85,7 @@ where
         self.links.insert(id, Arc::clone(&link));
         let (shared, runtime) = (Arc::clone(&self.shared), self.runtime.clone());
         let task = Task::new(connection, socket, Arc::clone(&link), shared, runtime);
+        let task = Box::new(task);
         self.spawn(Kind::Connection(id, link), async move {
             let late = task.run().await;
             Ended::Connection(id, Box::new(late))
