@@ -134,6 +134,7 @@ function showGraph(node) {
   graph.replaceChildren(...parts);
   const told = Object.keys(SHAPES).map((stage) => [stage, peers.filter((peer) => peer.stage === stage).length]);
   const words = told.filter(([, count]) => count).map(([stage, count]) => `${count} ${stage}`);
+  byId("more").textContent = node.peers.length > peers.length ? `and ${node.peers.length - peers.length} more, in the table` : "";
   graph.setAttribute("aria-label", "Peers around this node: " + (words.join(", ") || "none"));
 }
 
