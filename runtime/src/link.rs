@@ -150,6 +150,11 @@ impl Link {
         self.outbox_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether the outbox takes nothing until the connection has taken what is in it.
+    pub(crate) fn is_full(&self) -> bool {
+        lock(&self.outbox).is_full()
+    }
+
     /// Lends the outbox to the connection that takes what is in it, then lets one in who waits
     /// for room.
     pub(crate) fn swap_outbox(&self, take: impl FnOnce(&mut Outbox)) {

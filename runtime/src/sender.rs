@@ -109,12 +109,13 @@ impl Sender {
     }
 }
 
-/// Wakes the next one who waits for room, when the one that was woken is done with it or gone.
+/// Wakes the next one who waits for room, when the one that was woken is done with it or gone, and
+/// has left some. Where there is none the next one keeps its place: the connection wakes it.
 struct Baton(Option<Arc<Link>>);
 
 impl Drop for Baton {
     fn drop(&mut self) {
-        if let Some(link) = &self.0 {
+        if let Some(link) = self.0.as_ref().filter(|link| !link.is_full()) {
             link.room.notify(1);
         }
     }
@@ -231,5 +232,71 @@ impl Borrowed {
             }
             room.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Waker};
+
+    use headwater_core::id::ConnectionId;
+    use headwater_core::pool::{Outbox, OutboxConfig};
+    use headwater_core::protocol::ProtocolSet;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>, woken: &Arc<Woken>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(woken))))
+    }
+
+    /// One who sends one large message after another keeps nobody out: whoever waited before is
+    /// next, although it was not the first to be woken.
+    #[test]
+    fn those_who_wait_for_room_take_turns() {
+        let protocol = ProtocolId::new("/echo").unwrap();
+        let peer: PeerId = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse().unwrap();
+        let id = ConnectionId { index: 0, generation: 0 };
+        let link = Arc::new(Link::new(id, Outbox::new(OutboxConfig::default())));
+        let protocols: ProtocolSet = [protocol.clone()].into_iter().collect();
+        let routes = Routes::default();
+        routes.set(peer, Some(Route::new(protocols, [Arc::clone(&link)].into())));
+        let large = || Bytes::from(vec![7; 1 << 20]);
+        let send = |payload| async {
+            push_wait(&routes, &peer, &protocol, payload, &mut None).await.unwrap();
+        };
+        let take = || {
+            link.swap_outbox(|outbox| while outbox.take_next().is_some() {});
+        };
+        let (bulk, small) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let woken = |who: &Arc<Woken>| who.0.swap(0, Ordering::Relaxed);
+
+        assert!(poll(pin!(send(large())), &bulk).is_ready());
+        let mut second = pin!(send(large()));
+        let mut little = pin!(send(Bytes::from_static(b"little")));
+        assert!(poll(second.as_mut(), &bulk).is_pending());
+        assert!(poll(little.as_mut(), &small).is_pending());
+        take();
+        assert_eq!((woken(&bulk), woken(&small)), (1, 0));
+        assert!(poll(second, &bulk).is_ready());
+        assert_eq!(woken(&small), 0, "there is no room for it yet");
+        let mut third = pin!(send(large()));
+        assert!(poll(third.as_mut(), &bulk).is_pending());
+        take();
+        assert_eq!((woken(&bulk), woken(&small)), (0, 1));
+        assert!(poll(little, &small).is_ready());
+        assert_eq!(woken(&bulk), 1, "it has left room");
+        assert!(poll(third, &bulk).is_ready());
     }
 }

@@ -320,6 +320,12 @@ impl Outbox {
         Ok(was_empty)
     }
 
+    /// Whether nothing more is accepted until some of what is inside has left.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes() >= self.config.bytes_max.max(1)
+    }
+
     /// Refuses all pushes from now on; what is inside stays to be taken.
     pub fn close(&mut self) {
         self.closed = true;
@@ -403,11 +409,11 @@ impl Outbox {
 
     /// Whether a payload of that length is accepted; it is counted, whatever the answer.
     fn check(&mut self, protocol: &ProtocolId, len: usize) -> Result<(), PushError<()>> {
-        let OutboxConfig { bytes_max, message_max, .. } = self.config;
+        let message_max = self.config.message_max;
         if self.closed {
             return Err(PushError::Moved(()));
         }
-        let is_full = self.bytes() >= bytes_max.max(1);
+        let is_full = self.is_full();
         let count = self.lanes.traffic.of(protocol);
         if len > message_max {
             count.too_large = count.too_large.saturating_add(1);
