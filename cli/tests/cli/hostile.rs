@@ -130,16 +130,16 @@ async fn nonsense_of_a_stranger_disturbs_nobody() {
     }
     stranger.send(offer(1)).await;
     assert_eq!(stranger.answer().await, REFUSE);
-    peer.send(chunk(0, b"water")).await;
-    peer.send(end(5, b"water")).await;
+    peer.send(chunk(0, b"brine")).await;
+    peer.send(end(5, b"brine")).await;
     assert_eq!(peer.answer().await, 7);
     let ended = tokio::task::spawn_blocking(move || listener.end()).await.unwrap();
     assert_eq!(ended.status, Some(0), "{ended:?}");
     // That it came is told, and not what it was.
     let said = |what: &str| ended.stderr.iter().any(|line| line.contains(what));
     assert!(said("a message of no transfer") && said("does not follow the format"), "{ended:?}");
-    assert!(!said("stranger") && !said("water"), "{ended:?}");
-    assert_eq!(std::fs::read(to).unwrap(), b"water");
+    assert!(!said("stranger") && !said("brine"), "{ended:?}");
+    assert_eq!(std::fs::read(to).unwrap(), b"brine");
     peer.node.stop().await;
     stranger.node.stop().await;
 }
