@@ -93,10 +93,12 @@ fn in_turns(
 /// One row: what it is of, ours, theirs, and the quotient.
 fn row(runtime: &str, security: Security, what: &str, [ours, theirs, ratio]: [f64; 3]) {
     let digits = usize::from(ours < 100.0) + usize::from(ours < 10.0);
-    let security = name(security);
-    println!(
-        "| {what} | {runtime} | {security} | **{ratio:.2}** | {ours:.digits$} | {theirs:.digits$} |"
-    );
+    // Not a number: there is nothing to compare with.
+    let figure = |figure: f64, digits| {
+        if figure.is_nan() { "-".to_owned() } else { format!("{figure:.digits$}") }
+    };
+    let [ratio, ours, theirs] = [figure(ratio, 2), figure(ours, digits), figure(theirs, digits)];
+    println!("| {what} | {runtime} | {} | **{ratio}** | {ours} | {theirs} |", name(security));
 }
 
 fn one_way<P: Place>(place: P, security: Security, asked: &Asked) {
