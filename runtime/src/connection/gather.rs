@@ -66,8 +66,8 @@ impl Gathering {
         *self = Self { is_due: self.is_due, ..Self::default() };
     }
 
-    /// The task sleeps.
-    pub(super) fn sleep(&mut self) {
+    /// The task sleeps, or is to take what is there now.
+    pub(super) fn stop(&mut self) {
         *self = Self::default();
     }
 }
@@ -81,7 +81,7 @@ mod tests {
         let mut gathering = Gathering::default();
         assert!(!gathering.goes_on(100) && !gathering.is_under_way());
         gathering.begin();
-        gathering.sleep();
+        gathering.stop();
         assert!(!gathering.goes_on(100) && !gathering.has_time());
     }
 

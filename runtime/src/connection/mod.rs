@@ -158,7 +158,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
                 break;
             }
             if self.link.wake.sleep(cx.waker()) {
-                self.gathering.sleep();
+                self.gathering.stop();
                 return Poll::Pending;
             }
         }
@@ -186,6 +186,8 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
     fn take_signals(&mut self, now: Instant) {
         let signals = self.link.wake.take();
         if signals & ORDER != 0 {
+            // It may be to close: what was accepted before goes first.
+            self.gathering.stop();
             self.take_order(now);
         }
         self.outbox_filled |= signals & OUTBOX != 0;
