@@ -64,3 +64,8 @@ fn ten_minutes(seed: u64) {
 fn a_link_that_a_fault_held_up_is_in_use_only_once_it_has_answered() {
     ten_minutes(140);
 }
+
+#[test]
+fn a_peer_that_came_back_without_a_protocol_is_not_said_to_have_it() {
+    ten_minutes(934);
+}

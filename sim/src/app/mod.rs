@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headwater_core::address::Address;
 use headwater_core::connection::LaneNews;
 use headwater_core::error::{BorrowError, SendError};
-use headwater_core::id::ProtocolId;
+use headwater_core::id::{PeerId, ProtocolId};
 
 use crate::check::ledger::{Ledger, Life};
 use crate::check::notices::Notices;
@@ -199,14 +199,10 @@ impl App {
             Err(SendError::Full { .. }) => self.full += 1,
             Err(SendError::NotConnected { .. } | SendError::Closed { .. }) => {}
             Err(SendError::NotSupported { .. }) => {
-                // The news that a peer is gone may come before all of its protocols did.
                 let peer = desk.people.id(usize::from(head.to));
                 let name = desk.people.protocol(protocol);
-                let told = self.notices.protocols(peer).is_some_and(|all| all.contains(name));
-                let way =
-                    desk.host.way(peer).is_some_and(|way| way.protocols.contains(name.as_str()));
                 ensure!(
-                    !(told && way),
+                    !self.is_sure(desk, peer, name),
                     "{name} of {peer} was told, and is said not to be supported"
                 );
             }
@@ -216,6 +212,13 @@ impl App {
             Err(other) => return Err(Violation(format!("{head:?}: {other}"))),
         }
         Ok(())
+    }
+
+    /// Whether a peer supports a protocol, by what was told and by the way to it: of a peer that
+    /// has come back without it, the news may not have been read yet.
+    fn is_sure(&self, desk: &Desk<'_>, peer: &PeerId, name: &ProtocolId) -> bool {
+        let told = self.notices.protocols(peer).is_some_and(|all| all.contains(name));
+        told && desk.host.way(peer).is_some_and(|way| way.protocols.contains(name.as_str()))
     }
 
     fn use_stream(&mut self, desk: &mut Desk<'_>) -> Result<(), Violation> {
@@ -229,8 +232,7 @@ impl App {
                     self.asked.insert(self.requests, to);
                 }
                 Err(BorrowError::NotSupported) => {
-                    let told = self.notices.protocols(peer).is_some_and(|all| all.contains(name));
-                    ensure!(!told || desk.host.way(peer).is_none(), "{name} of {peer}: no stream");
+                    ensure!(!self.is_sure(desk, peer, name), "{name} of {peer}: no stream");
                 }
                 Err(_) => {}
             }
