@@ -192,12 +192,47 @@ impl std::error::Error for TlsError {
     }
 }
 
+/// Alerts by which a peer says that it does not accept who this side is (RFC 8446, 6.2).
+const UNWELCOME: [&str; 8] = [
+    "access_denied",
+    "bad_certificate",
+    "certificate_expired",
+    "certificate_required",
+    "certificate_revoked",
+    "certificate_unknown",
+    "unknown_ca",
+    "unsupported_certificate",
+];
+
 impl From<&TlsError> for ChannelError {
     fn from(error: &TlsError) -> Self {
         match error {
             TlsError::BadRecord => Self::BadRecord,
             TlsError::Truncated => Self::Truncated,
+            TlsError::Refused(refusal) => Self::Refused(refusal.to_string().into()),
+            TlsError::Alert { alert } if UNWELCOME.contains(&&**alert) => {
+                Self::Unwelcome(error.to_string().into())
+            }
             other => Self::Other(other.to_string().into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_accept_whom_is_told_apart() {
+        let alert = |name: &str| ChannelError::from(&TlsError::Alert { alert: name.into() });
+        for name in UNWELCOME {
+            assert!(matches!(alert(name), ChannelError::Unwelcome(_)), "{name}");
+            // As rustls calls it, and as the RFC does.
+            assert!(alert(name).to_string().contains(name));
+        }
+        assert!(matches!(alert("decode_error"), ChannelError::Other(_)));
+        let refused = ChannelError::from(&TlsError::Refused(Refusal::NoCertificate));
+        assert_eq!(refused.to_string(), "secure channel: the peer showed no certificate");
+        assert!(matches!(refused, ChannelError::Refused(_)));
     }
 }

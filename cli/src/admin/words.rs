@@ -356,6 +356,12 @@ fn closed(reason: &CloseReason, reached: Reached) -> String {
         CloseReason::Deadline(TimerKind::Handshake) => {
             "it took the link and then was silent for handshake_deadline".to_owned()
         }
+        CloseReason::Channel(ChannelError::Refused(text)) => {
+            format!("this node does not accept who is there: {text}")
+        }
+        CloseReason::Channel(ChannelError::Unwelcome(text)) => {
+            format!("the peer does not accept this node: {text}")
+        }
         CloseReason::Channel(ChannelError::BadPeerId(_)) => {
             format!("the other side does not speak without encryption, or is no node ({reason})")
         }
@@ -444,6 +450,12 @@ fn cure_of_close(reason: &CloseReason, reached: Reached) -> Option<String> {
             "The protocol has no word for why. Ask at the peer (headwater why, with this node's \
              id): most often it has as many peers as it may, or a rule of its blacklist names \
              this node."
+        }
+        CloseReason::Channel(ChannelError::Refused(_)) => {
+            "To let it in, change who may connect here: --allow, --authorities."
+        }
+        CloseReason::Channel(ChannelError::Unwelcome(_)) => {
+            "Ask at the peer: who may connect there (--allow, --authorities) leaves this node out."
         }
         CloseReason::Channel(_) if !proven => {
             "Both sides have to be secured in the same way: see whether one of them runs with \

@@ -89,6 +89,7 @@ fn each_cause_is_told_in_words_with_what_would_help() {
     let full =
         start("full", &format!("{listen}peers = ['{kept}']\n[limits]\npeers_max = 1\n"), &[]);
     full.await_peers("it is full", |peers| peers.iter().any(|p| p["stage"] == "connected"));
+    let strict = start("strict", &format!("{listen}allow = ['{}']\n", busy.id), &[]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
 
     let own = free_port();
@@ -103,6 +104,7 @@ fn each_cause_is_told_in_words_with_what_would_help() {
         format!("/ip4/127.0.0.1/tcp/{own}"),
         format!("/dns/nowhere.invalid/tcp/7001/p2p/{}", nobody(3)),
         at(silent.local_addr().unwrap().port(), &nobody(4)),
+        at(strict.port, &strict.id),
     ];
     let list: Vec<String> = peers.iter().map(|peer| format!("'{peer}'")).collect();
     let config = format!(
@@ -128,6 +130,7 @@ fn each_cause_is_told_in_words_with_what_would_help() {
         (bare.id.clone(), &["is connected", "does not support /echo", "register it"]),
         (peers[6].clone(), &["leads to this node itself", "one of this node's own"]),
         (nobody(3), &["name cannot be resolved", "nowhere.invalid", "spelling"]),
+        (strict.id, &["does not accept this node", "access_denied", "--allow"]),
         (nobody(4), &["was silent for handshake_deadline", "answers nothing"]),
     ] {
         let said = node.why(&peer);

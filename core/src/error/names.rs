@@ -143,6 +143,8 @@ names! {
         Self::Malformed => "malformed",
         Self::BadRecord => "bad_record",
         Self::Truncated => "truncated",
+        Self::Refused(_) => "refused",
+        Self::Unwelcome(_) => "unwelcome",
         Self::Other(_) => "other",
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{CloseReason, DialError, Refusal};
 use crate::id::{ConnectionId, PeerId};
 use crate::peers::Level;
 use crate::protocol::ProtocolSet;
+use crate::secure::ChannelError;
 use crate::snapshot::{
     AddressSnapshot, Armed, Counters, Failure, LinkSnapshot, ListenerSnapshot, Next, NodeSnapshot,
     Origin, PeerSnapshot, Reached, RefusalCount, Stage, Traffic, Usage,
@@ -357,6 +358,7 @@ fn is_refusal(refusal: &Refusal, proven: bool) -> bool {
     match refusal {
         Refusal::Closed(reason) => match &**reason {
             CloseReason::RemoteClosed => proven,
+            CloseReason::Channel(ChannelError::Refused(_) | ChannelError::Unwelcome(_)) => true,
             reason => matches!(reason, CloseReason::Refused(_) | CloseReason::Blocked),
         },
         Refusal::Stopping | Refusal::Duplicate => false,

@@ -97,6 +97,10 @@ pub enum ChannelError {
     BadRecord,
     /// The bytes ended before the announced end.
     Truncated,
+    /// This side does not accept who the peer is; the channel's own words.
+    Refused(alloc::sync::Arc<str>),
+    /// The peer does not accept who this side is; the channel's own words.
+    Unwelcome(alloc::sync::Arc<str>),
     /// The channel's own reason, for channels outside of core.
     Other(alloc::sync::Arc<str>),
 }
@@ -108,7 +112,9 @@ impl fmt::Display for ChannelError {
             Self::Malformed => f.write_str("secure channel: malformed"),
             Self::BadRecord => f.write_str("secure channel: a record is not authentic"),
             Self::Truncated => f.write_str("secure channel: cut off before its end"),
-            Self::Other(text) => write!(f, "secure channel: {text}"),
+            Self::Refused(text) | Self::Unwelcome(text) | Self::Other(text) => {
+                write!(f, "secure channel: {text}")
+            }
         }
     }
 }
