@@ -77,6 +77,10 @@ fn mistakes_are_told_with_file_line_key_and_what_was_expected() {
         ("peers = ['/ip4/1.2.3.4/udp/1']", "at position 13: expected \"tcp\", found \"udp\""),
         ("peers = [true]", "node.toml:1: peers: expected the address of a peer, found true"),
         (
+            "blacklist = ['10.0.0.o']",
+            "node.toml:1: blacklist: expected IP, IP/PREFIX, IP:PORT, [IP",
+        ),
+        (
             "blacklist = ['10.0.0.0/33']",
             "node.toml:1: blacklist: expected IP, IP/PREFIX, IP:PORT, [IP",
         ),

@@ -156,10 +156,14 @@ impl fmt::Display for Rule {
     }
 }
 
+/// The shortest id of a key, in characters.
+const KEY_ID_LEN: usize = 46;
+
 impl FromStr for Rule {
     type Err = RuleError;
 
-    /// Reads `IP`, `IP/PREFIX`, `IP:PORT` (`[IP]:PORT` for IPv6) or a peer id.
+    /// Reads `IP`, `IP/PREFIX`, `IP:PORT` (`[IP]:PORT` for IPv6) or a peer id that a key can have
+    /// (spec 1.4): a mistyped address is no rule about nobody.
     ///
     /// # Errors
     ///
@@ -179,8 +183,8 @@ impl FromStr for Rule {
         if let Ok(socket) = text.parse() {
             return Ok(Self::socket(socket));
         }
-        let peer = text.parse().map_err(|_| RuleError { expected: Expected::Any })?;
-        Ok(Self::peer(peer))
+        let peer = text.parse().ok().filter(|_| text.len() >= KEY_ID_LEN);
+        peer.map(Self::peer).ok_or(RuleError { expected: Expected::Any })
     }
 }
 
