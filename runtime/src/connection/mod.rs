@@ -185,12 +185,10 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
 
     fn take_signals(&mut self, now: Instant) {
         let signals = self.link.wake.take();
+        self.outbox_filled |= signals & OUTBOX != 0;
         if signals & ORDER != 0 {
-            // It may be to close: what was accepted before goes first.
-            self.gathering.stop();
             self.take_order(now);
         }
-        self.outbox_filled |= signals & OUTBOX != 0;
         if signals & LANES != 0 {
             self.serve_desk(now);
         }
@@ -221,9 +219,12 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             // What is there now Node takes back.
             return;
         }
-        if let Some(order) = self.link.take_order() {
-            self.connection.handle_order(now, order);
-        }
+        let Some(order) = self.link.take_order() else { return };
+        // It may be to close: what was accepted before goes first.
+        self.outbox_filled |= self.link.outbox_bytes() > 0;
+        self.gathering.stop();
+        self.feed(now);
+        self.connection.handle_order(now, order);
     }
 
     /// Takes the shared outbox, if there is something in it and the machine wants it, and it is
