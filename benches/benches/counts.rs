@@ -8,7 +8,7 @@ use headwater_benches::pair::Pair;
 use headwater_benches::{crowd, machines};
 use headwater_core::secure::ChannelFactory;
 
-const COUNTS: [Count; 15] = [
+const COUNTS: [Count; 16] = [
     Count { name: "framing-out-128", operations: 10_000, run: machines::framing_out },
     Count { name: "framing-in-128", operations: 10_000, run: machines::framing_in },
     Count { name: "session-frame-4096", operations: 2000, run: machines::session },
@@ -16,7 +16,8 @@ const COUNTS: [Count; 15] = [
     Count { name: "exchange-setup", operations: 20, run: machines::setup },
     Count { name: "exchange-push", operations: 100, run: machines::push },
     Count { name: "supervisor-10000-failure", operations: 10_000, run: machines::supervisor },
-    Count { name: "node-10000-tick", operations: 200, run: crowd::ticks },
+    Count { name: "node-10000-tick", operations: 150, run: crowd::ticks },
+    Count { name: "node-10000-loss", operations: 10_000, run: crowd::losses },
     Count { name: "node-10000-send", operations: 5000, run: crowd::sends_among_many },
     Count { name: "node-10-send", operations: 5000, run: crowd::sends_among_few },
     Count { name: "pair-plain-128", operations: 20_000, run: |n| plain(128, n) },

@@ -85,6 +85,15 @@ impl Crowd {
         peers.push((peer.local(), accepted));
     }
 
+    fn tick(&mut self) {
+        self.now = self.now.after(Duration::from_millis(100));
+        self.hub.handle_timeout(self.now);
+        black_box(self.hub.next_timeout());
+        self.swallow();
+        while self.hub.poll_notification().is_some() {}
+        while self.hub.poll_command().is_some() {}
+    }
+
     /// What leaves is lost, as it is on a link that is slow to break.
     fn swallow(&mut self) {
         while let Some(id) = self.hub.poll_ready() {
@@ -98,22 +107,27 @@ impl Crowd {
     }
 }
 
-/// A tick of a second among ten thousand connections, keep-alive and all; an operation is one
-/// tick, of `ticks`.
+/// Ticks of 100 ms among ten thousand connections that have nothing to say, keep-alive and all.
 ///
 /// # Panics
 ///
 /// If the peers do not connect.
 pub fn ticks(ticks: u32) {
     let mut crowd = Crowd::new(CROWD);
-    measured(&mut || {
-        for _ in 0..ticks {
-            crowd.now = crowd.now.after(Duration::from_millis(100));
-            crowd.hub.handle_timeout(crowd.now);
-            black_box(crowd.hub.next_timeout());
-            crowd.swallow();
-        }
-    });
+    measured(&mut || (0..ticks).for_each(|_| crowd.tick()));
+    assert_eq!(crowd.hub.peers().count(), CROWD as usize, "their pongs are due later");
+}
+
+/// Ten thousand connections that end, because no pong comes.
+///
+/// # Panics
+///
+/// If the peers do not connect, or are not lost.
+pub fn losses(peers: u32) {
+    let mut crowd = Crowd::new(peers);
+    (0..150).for_each(|_| crowd.tick());
+    measured(&mut || (0..100).for_each(|_| crowd.tick()));
+    assert_eq!(crowd.hub.peers().count(), 0, "lost");
 }
 
 /// Sends small messages to one of ten thousand peers after another.
