@@ -11,6 +11,7 @@ pub(crate) enum Layer {
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const WINDOW: u8 = 1;
+pub(crate) const PING: u8 = 2;
 pub(crate) const RST: u16 = 8;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
