@@ -11,6 +11,7 @@
 
 mod der;
 mod rogue;
+pub mod stranger;
 
 use std::rc::Rc;
 

@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use headwater_core::contract::Direction;
 use headwater_identity::NodeKey;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::cipher::{MessageEncrypter, OutboundPlainMessage};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, DigitallySignedStruct,
-    DistinguishedName, Error, ProtocolVersion, ServerConfig, ServerConnection, SignatureAlgorithm,
-    SignatureScheme,
+    ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, ProtocolVersion,
+    ServerConfig, ServerConnection,
 };
 
+use super::stranger::{Anybody, Forger};
 use crate::{ALPN, provider};
 
 /// Whom our end meets.
@@ -36,7 +34,7 @@ impl Rogue<'_> {
                     .with_protocol_versions(&versions)
                     .unwrap()
                     .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(Anybody))
+                    .with_custom_certificate_verifier(Arc::new(Anybody(&provider::SCHEMES)))
                     .with_client_cert_resolver(shown);
                 config.alpn_protocols = vec![ALPN.into()];
                 config.enable_secret_extraction = true;
@@ -47,7 +45,7 @@ impl Rogue<'_> {
                 let mut config = ServerConfig::builder_with_provider(provider::provider())
                     .with_protocol_versions(&versions)
                     .unwrap()
-                    .with_client_cert_verifier(Arc::new(Anybody))
+                    .with_client_cert_verifier(Arc::new(Anybody(&provider::SCHEMES)))
                     .with_cert_resolver(shown);
                 config.alpn_protocols = vec![ALPN.into()];
                 config.enable_secret_extraction = true;
@@ -93,104 +91,5 @@ impl Sealer {
         let sealed = self.encrypter.encrypt(message, self.number).unwrap();
         self.number += 1;
         sealed.encode()
-    }
-}
-
-#[derive(Debug)]
-struct Forger;
-
-impl SigningKey for Forger {
-    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered.first().map(|_| Box::new(Self) as _)
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::ECDSA
-    }
-}
-
-impl Signer for Forger {
-    fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(vec![0x30, 6, 2, 1, 1, 2, 1, 1])
-    }
-
-    fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::ECDSA_NISTP256_SHA256
-    }
-}
-
-/// Believes everything.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider::SCHEMES.to_vec()
-    }
-}
-
-impl ClientCertVerifier for Anybody {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider::SCHEMES.to_vec()
     }
 }
