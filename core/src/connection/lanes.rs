@@ -15,8 +15,6 @@ use alloc::vec::Vec;
 
 use core::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::mailbox::Tally;
 use super::parcel::{Parcel, parcel_of};
 use crate::config::Config;
@@ -99,8 +97,8 @@ pub(super) struct Lanes {
     /// The part of it that batches of small messages have.
     unframed_small: usize,
     unframed_max: usize,
-    /// The streams of large messages, at most [`LARGE_MAX`].
-    large: SmallVec<[StreamId; LARGE_MAX]>,
+    /// Large messages on streams, at most [`LARGE_MAX`].
+    large: usize,
     news: VecDeque<(LaneId, LaneNews)>,
     send_deadline: Duration,
     /// Emptied deques of finished lanes, so that a new lane allocates nothing.
@@ -126,7 +124,7 @@ impl Lanes {
             unframed: 0,
             unframed_small: 0,
             unframed_max: config.outbox_max,
-            large: SmallVec::new(),
+            large: 0,
             news: VecDeque::new(),
             send_deadline: config.send_deadline,
             spare: Vec::new(),
@@ -290,7 +288,7 @@ impl Lanes {
     fn may_place(&self, large: bool) -> bool {
         if large {
             // Large messages leave half of the pool to small ones.
-            self.large.len() < (self.pool.current() / 2).clamp(1, LARGE_MAX)
+            self.large < (self.pool.current() / 2).clamp(1, LARGE_MAX)
         } else {
             self.unframed_small < self.unframed_max
         }
@@ -303,11 +301,10 @@ impl Lanes {
     fn assign(&mut self, uni: &mut Session, stream: StreamId, parcel: Parcel) {
         let large = parcel.is_large();
         uni.set_priority(stream, if large { Priority::Bulk } else { Priority::Normal });
-        if large {
-            self.large.push(stream);
-        }
         let deadline = parcel.deadline;
-        if !large {
+        if large {
+            self.large = self.large.saturating_add(1);
+        } else {
             self.unframed_small = self.unframed_small.saturating_add(parcel.len());
         }
         let id = self.insert(stream, None);
@@ -374,6 +371,7 @@ impl Lanes {
         if lane.lent.is_some() {
             self.feed_lent(now, uni, id);
         } else {
+            self.large = self.large.saturating_sub(usize::from(large));
             self.remove(id);
             self.give_stream_back(uni, stream);
         }
@@ -395,7 +393,6 @@ impl Lanes {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
         self.by_stream.retain(|(stream, _)| *stream != lane.stream);
-        self.large.retain(|stream| *stream != lane.stream);
         let mut parcels = core::mem::take(&mut lane.parcels);
         parcels.clear();
         self.spare.push(parcels);
@@ -428,7 +425,9 @@ impl Lanes {
         let lent = self.remove(id).and_then(|lane| lane.lent);
         for parcel in parcels.drain(..) {
             let len = parcel.len();
-            if lent.is_none() && !parcel.is_large() {
+            if lent.is_none() && parcel.is_large() {
+                self.large = self.large.saturating_sub(1);
+            } else if lent.is_none() {
                 self.unframed_small = self.unframed_small.saturating_sub(len);
             }
             let rest = parcel.split(framed.min(len), reason, &mut self.undelivered);
@@ -711,12 +710,10 @@ impl Lanes {
             .filter_map(|s| s.lane.as_ref())
             .filter(|lane| lane.lent.is_none() && !lane.parcels.iter().any(Parcel::is_large));
         assert_eq!(small.map(|lane| lane.len).sum::<usize>(), self.unframed_small);
-        let large = |stream: &StreamId| {
-            let lane = self.lane_of(*stream).and_then(|id| self.slots.get(id.index as usize));
-            let lane = lane.and_then(|slot| slot.lane.as_ref());
-            lane.is_some_and(|lane| lane.parcels.iter().any(Parcel::is_large))
-        };
-        assert!(self.large.len() <= LARGE_MAX && self.large.iter().all(large));
+        let large = |lane: &&Lane| lane.lent.is_none() && lane.parcels.iter().any(Parcel::is_large);
+        let large = self.slots.iter().filter_map(|s| s.lane.as_ref()).filter(large).count();
+        assert_eq!(large, self.large);
+        assert!(large <= LARGE_MAX);
     }
 }
 
