@@ -14,6 +14,7 @@ mod adapter;
 pub mod hostile;
 mod link;
 mod pair;
+pub mod process;
 pub mod scenarios;
 
 use std::panic::resume_unwind;

@@ -7,16 +7,18 @@
 mod on_async_io;
 #[path = "adapters/on_mio.rs"]
 mod on_mio;
+#[path = "adapters/on_runtime.rs"]
+mod on_runtime;
 #[path = "adapters/on_tokio.rs"]
 mod on_tokio;
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use headwater_async_std::Smol;
 use headwater_conformance::Security::Insecure;
+use headwater_conformance::process::{alone, processor_time};
 use headwater_conformance::{Adapter, LONG, Messages, Node};
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
@@ -26,29 +28,8 @@ use on_mio::OnMio;
 use on_tokio::OnTokio;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-const CHILD: &str = "HEADWATER_TEST_CHILD";
-
 /// How long there are no descriptors.
 const DROUGHT: Duration = Duration::from_secs(1);
-
-/// Runs a test in a process of its own.
-fn alone(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(CHILD).is_some() {
-        return test();
-    }
-    let this = std::env::current_exe().unwrap();
-    let child = Command::new(this).args(["--exact", name]).env(CHILD, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && text.contains("1 passed"), "{text}");
-}
-
-/// What the process has used of processors, in steps of 10 ms; 0 where the system does not say.
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(10 * ticks)
-}
 
 fn out_of_descriptors<A: Adapter>(adapter: &A) {
     let limit = getrlimit(Resource::Nofile);

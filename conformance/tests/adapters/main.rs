@@ -4,6 +4,7 @@
 
 mod on_async_io;
 mod on_mio;
+mod on_runtime;
 mod on_tokio;
 
 use headwater_async_std::{AsyncStd, Smol};
