@@ -17,7 +17,8 @@ const PAIRS: usize = NODES * (NODES - 1) / 2;
 const REST: Duration = Duration::from_secs(3);
 
 /// What the process has resident, in bytes; 0 where the system does not say.
-fn resident() -> usize {
+#[must_use]
+pub fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());

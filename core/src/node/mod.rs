@@ -35,7 +35,7 @@ mod required;
 mod snapshot;
 mod verdict;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -115,7 +115,9 @@ pub struct Node {
     told: Told,
     history: History,
     work: NodeWork,
-    routes_changed: VecDeque<PeerId>,
+    /// Of peers whose links are live, or were when it changed. A set, because many change at once
+    /// when a network breaks.
+    routes_changed: BTreeSet<PeerId>,
     routes_state: u64,
     paused: bool,
     stopping: bool,
@@ -178,7 +180,7 @@ impl Node {
             told: Told::default(),
             history: History::default(),
             work: NodeWork::default(),
-            routes_changed: VecDeque::new(),
+            routes_changed: BTreeSet::new(),
             routes_state: 0,
             paused: false,
             stopping: false,
@@ -481,7 +483,7 @@ impl Node {
 
     /// Takes the next peer whose route has changed, or ended.
     pub fn poll_route(&mut self) -> Option<PeerId> {
-        self.routes_changed.pop_front()
+        self.routes_changed.pop_first()
     }
 
     /// The way to a connected peer.
@@ -517,9 +519,7 @@ impl Node {
 
     fn route_changed(&mut self, peer: PeerId) {
         self.routes_state = self.routes_state.wrapping_add(1);
-        if !self.routes_changed.contains(&peer) {
-            self.routes_changed.push_back(peer);
-        }
+        self.routes_changed.insert(peer);
     }
 
     fn pause_or_resume(&mut self) {
