@@ -1,4 +1,4 @@
-//! A pair of endpoints in memory, plain channel, a fresh payload for each message: what the
+//! A pair of endpoints in memory, plain and with TLS, a fresh payload for each message: what the
 //! machines cost without any system call. `ceiling` copies the payloads and nothing else.
 
 #![allow(missing_docs, reason = "what the macro makes has none")]
@@ -12,8 +12,12 @@ fn messages(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("endpoints/{len}"));
         group.throughput(Throughput::Bytes((len * count) as u64));
         let fresh = vec![7_u8; len];
-        group.bench_function(BenchmarkId::from_parameter("headwater"), |bencher| {
+        group.bench_function(BenchmarkId::from_parameter("plain"), |bencher| {
             let mut pair = Pair::new();
+            bencher.iter(|| pair.transfer(&fresh, count));
+        });
+        group.bench_function(BenchmarkId::from_parameter("tls"), |bencher| {
+            let mut pair = Pair::tls();
             bencher.iter(|| pair.transfer(&fresh, count));
         });
         group.bench_function(BenchmarkId::from_parameter("ceiling"), |bencher| {

@@ -18,8 +18,8 @@ use headwater_core::time::Instant;
 use crate::counted::measured;
 use crate::pair::transfer;
 
-/// How many connections the node has.
-const CROWD: u32 = 10_000;
+/// The most connections that the node has.
+pub const CROWD: u32 = 10_000;
 
 struct Crowd {
     now: Instant,
@@ -107,18 +107,18 @@ impl Crowd {
     }
 }
 
-/// Ticks of 100 ms among ten thousand connections that have nothing to say, keep-alive and all.
+/// Ticks of 100 ms among connections that have nothing to say, keep-alive and all.
 ///
 /// # Panics
 ///
 /// If the peers do not connect.
-pub fn ticks(ticks: u32) {
-    let mut crowd = Crowd::new(CROWD);
+pub fn ticks(peers: u32, ticks: u32) {
+    let mut crowd = Crowd::new(peers);
     measured(&mut || (0..ticks).for_each(|_| crowd.tick()));
-    assert_eq!(crowd.hub.peers().count(), CROWD as usize, "their pongs are due later");
+    assert_eq!(crowd.hub.peers().count(), peers as usize, "their pongs are due later");
 }
 
-/// Ten thousand connections that end, because no pong comes.
+/// So many connections that end, because no pong comes.
 ///
 /// # Panics
 ///
@@ -130,25 +130,12 @@ pub fn losses(peers: u32) {
     assert_eq!(crowd.hub.peers().count(), 0, "lost");
 }
 
-/// Sends small messages to one of ten thousand peers after another.
+/// Sends small messages to one of so many peers after another.
 ///
 /// # Panics
 ///
 /// If one is not taken.
-pub fn sends_among_many(messages: u32) {
-    send_around(CROWD, messages);
-}
-
-/// The same with ten peers.
-///
-/// # Panics
-///
-/// If one is not taken.
-pub fn sends_among_few(messages: u32) {
-    send_around(10, messages);
-}
-
-fn send_around(peers: u32, messages: u32) {
+pub fn send_around(peers: u32, messages: u32) {
     let mut crowd = Crowd::new(peers);
     let mut send = |messages: u32, from: usize| {
         for n in 0..messages as usize {

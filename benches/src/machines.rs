@@ -1,4 +1,4 @@
-//! Single machines at work, for counting their instructions.
+//! Single machines at work, to be measured.
 
 use std::hint::black_box;
 use std::time::Duration;

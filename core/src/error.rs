@@ -171,8 +171,14 @@ pub enum UndeliveredReason {
 
 /// Why a message is not accepted for sending; nothing was sent or queued.
 ///
-/// Where the message comes back, it is the field `payload`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where the message comes back, it is the field `payload`, which `Debug` leaves out:
+///
+/// ```
+/// use headwater_core::error::SendError;
+///
+/// assert_eq!(format!("{:?}", SendError::Full { payload: "secret" }), "Full { .. }");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<P> {
     /// The peer has no connection.
@@ -232,6 +238,22 @@ impl<P> SendError<P> {
             Self::TooLarge { limit, .. } => SendError::TooLarge { payload, limit },
             Self::Closed { .. } => SendError::Closed { payload },
         }
+    }
+}
+
+/// Without the message: what peers say to each other is in no log, however large it is.
+impl<P> fmt::Debug for SendError<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::NotConnected { .. } => "NotConnected",
+            Self::NotSupported { .. } => "NotSupported",
+            Self::Full { .. } => "Full",
+            Self::TooLarge { limit, .. } => {
+                return f.debug_struct("TooLarge").field("limit", limit).finish_non_exhaustive();
+            }
+            Self::Closed { .. } => "Closed",
+        };
+        f.debug_struct(name).finish_non_exhaustive()
     }
 }
 
@@ -429,4 +451,4 @@ impl<P> fmt::Display for SendError<P> {
     }
 }
 
-impl<P: fmt::Debug> core::error::Error for SendError<P> {}
+impl<P> core::error::Error for SendError<P> {}
