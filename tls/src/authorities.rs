@@ -51,6 +51,12 @@ pub enum AuthoritiesError {
     },
     /// None of the certificates is an authority's.
     NoRoot,
+    /// None of the certificates is an authority's, and one cannot say so: it is of an X.509 version
+    /// before 3.
+    Version {
+        /// Which one, from 0.
+        at: usize,
+    },
 }
 
 impl fmt::Display for AuthoritiesError {
@@ -59,6 +65,11 @@ impl fmt::Display for AuthoritiesError {
             Self::Pem { what } => write!(f, "not PEM: {what}"),
             Self::Certificate { at, what } => write!(f, "certificate number {at}: {what}"),
             Self::NoRoot => f.write_str("no certificate of an authority"),
+            Self::Version { at } => write!(
+                f,
+                "no certificate of an authority: number {at} is of an X.509 version before 3, \
+                 which cannot say that it is one"
+            ),
         }
     }
 }
@@ -72,16 +83,18 @@ impl Authorities {
         for (at, der) in CertificateDer::pem_slice_iter(pem.as_bytes()).enumerate() {
             let der = der.map_err(|error| AuthoritiesError::Pem { what: error.to_string() })?;
             let wrong = |what: String| AuthoritiesError::Certificate { at, what };
-            if certificate::is_authority(&der).map_err(|error| wrong(error.to_string()))? {
+            if certificate::is_authority(&der).map_err(|_| wrong("it is malformed".to_owned()))? {
                 let anchor = webpki::anchor_from_trusted_cert(&der);
-                let anchor = anchor.map_err(|error| wrong(error.to_string()))?;
+                let anchor = anchor.map_err(|error| wrong(words(&error)))?;
                 taken.roots.push(anchor.to_owned());
             } else {
                 taken.intermediates.push(der);
             }
         }
         if taken.roots.is_empty() {
-            return Err(AuthoritiesError::NoRoot);
+            let old = |der: &CertificateDer<'_>| certificate::is_version_3(der) == Ok(false);
+            let at = taken.intermediates.iter().position(old);
+            return Err(at.map_or(AuthoritiesError::NoRoot, |at| AuthoritiesError::Version { at }));
         }
         self.groups.insert(group.into(), taken);
         Ok(())
@@ -123,8 +136,51 @@ fn distrust(error: &webpki::Error) -> Distrust {
             Distrust::NotValidNow
         }
         webpki::Error::RequiredEkuNotFoundContext(_) => Distrust::Purpose,
-        other => Distrust::Invalid { what: other.to_string().into() },
+        webpki::Error::UnsupportedCertVersion => Distrust::Version,
+        other => Distrust::Invalid { what: words(other).into() },
     }
+}
+
+/// What is wrong with a certificate: webpki has no words for it, only names.
+pub(crate) fn words(error: &webpki::Error) -> String {
+    use webpki::Error::{
+        BadDer, BadDerTime, CaUsedAsEndEntity, EmptyEkuExtension, EndEntityUsedAsCa,
+        ExtensionValueInvalid, InvalidCertValidity, InvalidSerialNumber,
+        InvalidSignatureForPublicKey, MalformedExtensions, MaximumPathBuildCallsExceeded,
+        MaximumPathDepthExceeded, MaximumSignatureChecksExceeded, NameConstraintViolation,
+        PathLenConstraintViolated, SignatureAlgorithmMismatch, TrailingData,
+        UnsupportedCertVersion, UnsupportedCriticalExtension, UnsupportedSignatureAlgorithmContext,
+        UnsupportedSignatureAlgorithmForPublicKeyContext,
+    };
+    let text = match error {
+        BadDer
+        | BadDerTime
+        | EmptyEkuExtension
+        | ExtensionValueInvalid
+        | InvalidSerialNumber
+        | MalformedExtensions
+        | TrailingData(_) => "it is malformed",
+        CaUsedAsEndEntity => "it is for an authority itself",
+        EndEntityUsedAsCa => "it was issued by something that is no authority",
+        InvalidCertValidity => "it ends before it begins",
+        InvalidSignatureForPublicKey => "its issuer has not signed it",
+        MaximumPathBuildCallsExceeded
+        | MaximumPathDepthExceeded
+        | MaximumSignatureChecksExceeded => "it leads through too many others",
+        NameConstraintViolation => "an authority on the way may not issue for its names",
+        PathLenConstraintViolated => {
+            "there are more authorities on the way than one of them allows"
+        }
+        SignatureAlgorithmMismatch
+        | UnsupportedSignatureAlgorithmContext(_)
+        | UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "it is signed in a way that is not supported"
+        }
+        UnsupportedCertVersion => "it is of an X.509 version before 3",
+        UnsupportedCriticalExtension => "it has a critical extension that is not known here",
+        other => return format!("it breaks a rule ({other})"),
+    };
+    text.to_owned()
 }
 
 /// What a peer's certificate may be for: authenticating either side, or anything.

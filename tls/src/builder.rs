@@ -15,6 +15,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use crate::admission::Admission;
 use crate::authorities::{Authorities, AuthoritiesError};
 use crate::certificate;
+use crate::error::Refusal;
 use crate::factory::{Policy, Shared, Tls};
 use crate::live::Live;
 use crate::provider::{self, Clock};
@@ -92,7 +93,13 @@ impl Builder {
         let provider = provider::provider();
         let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der);
         let key = Arc::new(CertifiedKey::new(chain, signer.map_err(SetupError::key)?));
-        key.keys_match().map_err(SetupError::key)?;
+        key.keys_match().map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) => {
+                let what = "the first one is malformed, or has an extension that is not known here";
+                SetupError::Certificates { what: what.to_owned() }
+            }
+            error => SetupError::key(error),
+        })?;
 
         let mut policy = Policy { authorities: None, allowed: self.allowed };
         for (group, pem) in self.authorities {
@@ -136,9 +143,18 @@ fn own_chain(key: &NodeKey, pem: &str) -> Result<Vec<CertificateDer<'static>>, S
     {
         return Err(wrong("there are more than any peer accepts".into()));
     }
-    let theirs = certificate::public_key(first).map_err(|error| wrong(error.to_string()))?;
+    let theirs = certificate::public_key(first).map_err(|error| match error {
+        Refusal::Key(error) => wrong(format!("the key of the first one: {error}")),
+        Refusal::KeyType { key_type, .. } => {
+            wrong(format!("the first one is for a {key_type} key, which TLS cannot prove"))
+        }
+        _ => wrong("the first one is malformed".into()),
+    })?;
     if theirs != *key.public_key() {
         return Err(SetupError::OtherKey { certificate: theirs.peer_id(), key: key.peer_id() });
+    }
+    if certificate::is_version_3(first) != Ok(true) {
+        return Err(SetupError::Version);
     }
     Ok(chain)
 }
@@ -158,6 +174,8 @@ pub enum SetupError {
         /// What is wrong.
         what: String,
     },
+    /// The node's first certificate is not of X.509 version 3.
+    Version,
     /// The node's first certificate is for another key: others would know the node by that key's
     /// id.
     OtherKey {
@@ -186,6 +204,10 @@ impl fmt::Display for SetupError {
         match self {
             Self::Key { what } => write!(f, "the key cannot be used for TLS: {what}"),
             Self::Certificates { what } => write!(f, "the node's certificates: {what}"),
+            Self::Version => f.write_str(
+                "the node's certificate is of an X.509 version before 3: issue it with version 3, \
+                 which has extensions",
+            ),
             Self::OtherKey { certificate, key } => {
                 write!(f, "the node's certificate is for the key of {certificate}, not of {key}")
             }

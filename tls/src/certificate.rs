@@ -53,6 +53,22 @@ pub(crate) fn is_authority(certificate: &[u8]) -> Result<bool, Refusal> {
     constrains(extensions).map_err(|_| Refusal::Malformed)
 }
 
+/// Whether a certificate is of X.509 version 3; earlier ones have no extensions, and are not taken
+/// where a chain has to be followed (RFC 5280, 4.1.2.1).
+pub(crate) fn is_version_3(certificate: &[u8]) -> Result<bool, Refusal> {
+    let version = || -> der::Result<bool> {
+        let signed = AnyRef::from_der(certificate)?;
+        let contents = AnyRef::decode(&mut SliceReader::new(signed.value())?)?;
+        let mut fields = SliceReader::new(contents.value())?;
+        if fields.peek_tag()? != VERSION {
+            return Ok(false);
+        }
+        let version = AnyRef::decode(&mut fields)?;
+        Ok(u8::from_der(version.value())? == 2)
+    };
+    version().map_err(|_| Refusal::Malformed)
+}
+
 /// The key (with its header) and what follows it inside the signed part.
 fn walk(certificate: &[u8]) -> der::Result<(&[u8], &[u8])> {
     let signed = AnyRef::from_der(certificate)?;
@@ -125,6 +141,7 @@ mod tests {
         let key = NodeKey::generate().unwrap();
         let certificate = self_signed(&key).unwrap();
         assert_eq!(public_key(&certificate), Ok(key.public_key().clone()));
+        assert_eq!(is_version_3(&certificate), Ok(true));
         let (_, extensions) = walk(&certificate).unwrap();
         assert!(extensions.is_empty());
         // No issuer, no subject.
@@ -151,6 +168,7 @@ mod tests {
                         assert!(key.key_type().is_usable());
                     }
                     let _ = is_authority(&changed);
+                    let _ = is_version_3(&changed);
                 }
             }
         }

@@ -75,6 +75,8 @@ pub struct TlsChannel {
     live: Option<(u64, Arc<Entry>)>,
     peer: Option<PeerId>,
     failure: Option<TlsError>,
+    /// Whether anything of the peer's was a record.
+    begun: bool,
     ending: bool,
     peer_closed: bool,
 }
@@ -107,6 +109,7 @@ impl TlsChannel {
             live: None,
             peer: None,
             failure,
+            begun: false,
             ending: false,
             peer_closed: false,
         }
@@ -248,13 +251,16 @@ impl TlsChannel {
                 Record::Whole(len) => len,
                 Record::Incomplete => return Ok(Opened::Waiting),
                 Record::Bad => {
-                    return Err(self.give_up("not a record of TLS, or not one at this point"));
+                    let broken = self.give_up("not a record of TLS, or not one at this point");
+                    let insecure = !self.begun && is_peer_id(input);
+                    return Err(if insecure { TlsError::Insecure } else { broken });
                 }
             };
             let room = plain.capacity().saturating_sub(plain.len());
             if self.peer.is_some() && room < len.min(PLAIN_LEN_MAX) {
                 return Ok(Opened::Waiting);
             }
+            self.begun = true;
             self.feed(input, len, plain)?;
             if self.check_proven()? {
                 return Ok(Opened::Proven);
@@ -323,6 +329,13 @@ fn record(input: &[u8], types: &RangeInclusive<u8>) -> Record {
     }
     let len = HEADER_LEN + body;
     if input.len() < len { Record::Incomplete } else { Record::Whole(len) }
+}
+
+/// Whether the input begins as what a node without encryption says first (spec 1.6): as much of a
+/// peer id as has to be there for a record's header, so that it does not matter what else is.
+fn is_peer_id(input: &[u8]) -> bool {
+    let start = input.first_chunk::<HEADER_LEN>();
+    start.is_some_and(|start| start.starts_with(b"Qm") && PeerId::from_bytes(start).is_ok())
 }
 
 impl SecureChannel for TlsChannel {

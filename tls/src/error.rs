@@ -91,6 +91,8 @@ pub enum Distrust {
     NotValidNow,
     /// It is for other purposes.
     Purpose,
+    /// It, or one on the way to the authority, is not of X.509 version 3.
+    Version,
     /// It, or one on the way to the authority, is not as it has to be.
     Invalid {
         /// What is wrong.
@@ -98,12 +100,16 @@ pub enum Distrust {
     },
 }
 
+const VERSION: &str = "its certificate, or one on the way to the authority, is of an X.509 version \
+                       before 3";
+
 impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownAuthority => f.write_str("its certificate is of an unknown authority"),
             Self::NotValidNow => f.write_str("its certificate is not valid at this time"),
             Self::Purpose => f.write_str("its certificate is for other purposes"),
+            Self::Version => f.write_str(VERSION),
             Self::Invalid { what } => write!(f, "its certificate is invalid: {what}"),
         }
     }
@@ -127,6 +133,8 @@ pub enum TlsError {
         /// What it is.
         what: Arc<str>,
     },
+    /// The peer runs without encryption: it began with a peer id.
+    Insecure,
     /// A record was not sealed by the peer.
     BadRecord,
     /// The peer broke the rules of TLS.
@@ -176,6 +184,7 @@ impl fmt::Display for TlsError {
             Self::Alert { alert } => write!(f, "the peer ended it with the alert {alert}"),
             Self::Alpn => write!(f, "the peer does not offer the protocol {}", crate::ALPN),
             Self::Incompatible { what } => write!(f, "nothing in common with the peer: {what}"),
+            Self::Insecure => f.write_str("the peer seems to be insecure: it began with a peer id"),
             Self::BadRecord => f.write_str("a record is not authentic"),
             Self::Broken { what } => f.write_str(what),
             Self::Truncated => f.write_str("cut off before its end"),
@@ -208,6 +217,7 @@ impl From<&TlsError> for ChannelError {
     fn from(error: &TlsError) -> Self {
         match error {
             TlsError::BadRecord => Self::BadRecord,
+            TlsError::Insecure => Self::SpeaksPlain,
             TlsError::Truncated => Self::Truncated,
             TlsError::Refused(refusal) => Self::Refused(refusal.to_string().into()),
             TlsError::Alert { alert } if UNWELCOME.contains(&&**alert) => {

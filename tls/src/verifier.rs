@@ -113,7 +113,7 @@ fn alert(refusal: &Refusal) -> CertificateError {
         Refusal::Untrusted { why, .. } => match why {
             Distrust::UnknownAuthority => CertificateError::UnknownIssuer,
             Distrust::NotValidNow => CertificateError::Expired,
-            Distrust::Purpose => CertificateError::InvalidPurpose,
+            Distrust::Purpose | Distrust::Version => CertificateError::InvalidPurpose,
             Distrust::Invalid { .. } => CertificateError::BadEncoding,
         },
         Refusal::NotAllowed { .. } | Refusal::Vetoed { .. } => {

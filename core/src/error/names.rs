@@ -140,6 +140,8 @@ names! {
     }
     ChannelError {
         Self::BadPeerId(_) => "bad_peer_id",
+        Self::SpeaksTls => "speaks_tls",
+        Self::SpeaksPlain => "speaks_plain",
         Self::Malformed => "malformed",
         Self::BadRecord => "bad_record",
         Self::Truncated => "truncated",

@@ -91,6 +91,10 @@ pub enum Opened {
 pub enum ChannelError {
     /// The other side did not send a peer id (spec 1.6).
     BadPeerId(PeerIdError),
+    /// What came is a record of TLS, and this side runs without encryption.
+    SpeaksTls,
+    /// What came is the beginning of a peer id, and this side runs with encryption.
+    SpeaksPlain,
     /// A record or handshake message broke the rules.
     Malformed,
     /// A record was not sealed by the peer.
@@ -109,6 +113,12 @@ impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadPeerId(error) => write!(f, "no peer id at the start: {error}"),
+            Self::SpeaksTls => {
+                f.write_str("the other side seems to speak TLS, and this side does not (insecure)")
+            }
+            Self::SpeaksPlain => {
+                f.write_str("the other side seems to be insecure, and this side speaks TLS")
+            }
             Self::Malformed => f.write_str("secure channel: malformed"),
             Self::BadRecord => f.write_str("secure channel: a record is not authentic"),
             Self::Truncated => f.write_str("secure channel: cut off before its end"),

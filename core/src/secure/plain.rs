@@ -65,6 +65,14 @@ pub struct PlainChannel {
     peer: Option<PeerId>,
 }
 
+/// Whether these bytes begin with the whole header of a record of TLS: its type, a version, and a
+/// length that records have.
+fn is_tls(heard: &[u8]) -> bool {
+    let Some([kind, major, minor, high, low]) = heard.first_chunk::<5>() else { return false };
+    let len = u16::from_be_bytes([*high, *low]);
+    (20..=23).contains(kind) && *major == 3 && *minor <= 4 && (1..=16 * 1024 + 2048).contains(&len)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     NotYet,
@@ -88,6 +96,10 @@ impl SecureChannel for PlainChannel {
         }
         input.advance(missing);
         self.heard_len = self.heard_len.saturating_add(missing);
+        // No id begins like this, so there is nothing to wait for.
+        if self.heard.get(..self.heard_len).is_some_and(is_tls) {
+            return Err(ChannelError::SpeaksTls);
+        }
         if self.heard_len < ID_LEN {
             return Ok(Opened::Waiting);
         }
@@ -133,5 +145,42 @@ impl SecureChannel for PlainChannel {
     fn handle_eof(&mut self) -> Result<(), ChannelError> {
         // There is no close notice: an end inside the exchange is all that can be told.
         if self.peer.is_none() { Err(ChannelError::Truncated) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(pieces: &[&[u8]]) -> Result<Opened, ChannelError> {
+        let id = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse().unwrap();
+        let mut channel = Insecure::new(id).unwrap().channel(Direction::Outbound, None);
+        let mut last = Ok(Opened::Waiting);
+        for piece in pieces {
+            last = channel.open(&mut BytesMut::from(*piece), &mut BytesMut::new());
+        }
+        last
+    }
+
+    #[test]
+    fn a_record_of_tls_is_told_from_everything_else_however_it_is_cut() {
+        const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+        const HELLO: [u8; 6] = [22, 3, 1, 5, 220, 1];
+        for record in [&ALERT[..], &HELLO] {
+            assert_eq!(heard(&[record]), Err(ChannelError::SpeaksTls));
+            let bytes: [&[u8]; 5] = core::array::from_fn(|at| &record[at..=at]);
+            assert_eq!(heard(&bytes), Err(ChannelError::SpeaksTls));
+            assert_eq!(heard(&bytes[..4]), Ok(Opened::Waiting));
+        }
+        let others: [&[u8]; 5] = [
+            b"HTTP/1.1 400",
+            b"SSH-2.0-x",
+            &[21, 3, 3, 0, 0, 0],
+            &[22, 3, 1, 0xff, 0xff],
+            &[22; 9],
+        ];
+        for other in others {
+            assert_eq!(heard(&[other]), Ok(Opened::Waiting), "{other:?}");
+        }
     }
 }

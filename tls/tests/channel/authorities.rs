@@ -13,7 +13,8 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use rustls::AlertDescription;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::handshake::new_tls;
 use crate::link::Link;
@@ -258,10 +259,7 @@ fn bad_authorities_are_told_and_change_nothing() {
         (member.pem, AuthoritiesError::NoRoot),
         (
             pem(&root) + &malformed,
-            AuthoritiesError::Certificate {
-                at: 1,
-                what: "the peer's certificate is malformed".into(),
-            },
+            AuthoritiesError::Certificate { at: 1, what: "it is malformed".into() },
         ),
     ] {
         assert_eq!(tls.set_authorities("group", &text), Err(error));
@@ -303,4 +301,27 @@ fn many_authorities_of_one_name_do_not_keep_us_busy() {
     let start = std::time::Instant::now();
     refused(&ours, &stranger);
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// A key and its certificate of X.509 version 1, as `openssl x509 -req` makes it by default.
+const OLD: &str = include_str!("version1.pem");
+
+#[test]
+fn certificates_of_version_1_are_told_in_words() {
+    let (key, _) = OLD.split_once("-----BEGIN CERT").unwrap();
+    let key = NodeKey::from_pem(key).unwrap();
+    let own = Tls::builder(&key).certificates(OLD).build().unwrap_err();
+    assert_eq!(own, SetupError::Version);
+    assert!(own.to_string().contains("an X.509 version before 3"), "{own}");
+    let root = authority("root");
+    let ours = Member::of(&root).tls("group", &pem(&root));
+    assert_eq!(ours.set_authorities("old", OLD), Err(AuthoritiesError::Version { at: 0 }));
+    // Beside one of an authority it does no harm.
+    assert_eq!(ours.set_authorities("both", &(pem(&root) + OLD)), Ok(()));
+    let der = CertificateDer::from_pem_slice(OLD.as_bytes()).unwrap().to_vec();
+    let old = Member { pem: OLD.to_owned(), der, key };
+    assert_eq!(refused(&ours, &old), (Distrust::Version, AlertDescription::UnsupportedCertificate));
+    // It carries a key, and without authorities that is enough.
+    let meeting = old.rogue().meets(&new_tls(), Direction::Inbound);
+    assert_eq!(meeting.ours.channel.peer(), Some(old.key.peer_id()));
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use headwater_core::contract::Direction;
-use headwater_core::secure::SecureChannel;
+use headwater_core::secure::{ChannelError, SecureChannel};
 use headwater_identity::NodeKey;
 use headwater_tls::{ProvenPeer, Refusal, Tls, TlsError, Veto};
 use rustls::AlertDescription;
 
 use crate::handshake::new_tls;
-use crate::link::Link;
+use crate::link::{End, Link};
 use crate::rogue::Rogue;
 
 #[test]
@@ -188,4 +188,27 @@ fn what_is_not_tls_ends_at_once() {
         // decode_error, in the clear.
         assert_eq!(link.listener.wire[..], [21, 3, 3, 0, 2, 2, 50]);
     }
+}
+
+#[test]
+fn a_peer_without_encryption_is_told_from_anything_else_however_it_is_cut() {
+    let id = new_tls().local();
+    for pieces in [vec![id.as_bytes()], id.as_bytes().chunks(1).collect()] {
+        let mut listener = End::new(&new_tls(), Direction::Inbound);
+        pieces.into_iter().for_each(|piece| listener.hear(piece));
+        assert_eq!(listener.error, Some(ChannelError::SpeaksPlain));
+        assert_eq!(listener.failure(), &TlsError::Insecure);
+        listener.speak(usize::MAX);
+        assert_eq!(listener.wire[..], [21, 3, 3, 0, 2, 2, 50]);
+    }
+    // Not with what may be something else, and not behind a record.
+    for bytes in [&b"QmI0000"[..], b"Qn234567", b"hello world"] {
+        let mut listener = End::new(&new_tls(), Direction::Inbound);
+        listener.hear(bytes);
+        assert!(matches!(listener.failure(), TlsError::Broken { .. }), "{bytes:?}");
+    }
+    let mut link = Link::new(&new_tls(), &new_tls());
+    link.run();
+    link.listener.hear(id.as_bytes());
+    assert!(matches!(link.listener.failure(), TlsError::Broken { .. }));
 }
