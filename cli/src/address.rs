@@ -38,11 +38,21 @@ pub(crate) fn of_peer(text: &str) -> Result<Address, Failure> {
     let wrong = |why: &dyn fmt::Display| {
         Failure::new(Status::Usage, format!("{text} is no address of a peer: {why}"))
     };
-    let address: Address = text.parse().map_err(|error| wrong(&error))?;
+    let address = of_required(text)?;
     if address.peer.is_none() {
         return Err(wrong(&"it has to end in /p2p/ID, as `headwater listen` prints it"));
     }
     Ok(address)
+}
+
+/// What is expected where a peer is named.
+pub(crate) const ID: &str = "a peer id, 46 characters that begin with Qm";
+
+/// Reads an id that a key can have which proves itself here. A [`PeerId`] may be any text of
+/// base58: it is what others send, too.
+pub(crate) fn id_of_key(text: &str) -> Option<PeerId> {
+    let id = text.parse().ok();
+    id.filter(|_| text.len() == 46 && text.starts_with("Qm"))
 }
 
 /// Reads the address of a peer to keep a connection with; its id may be left open.
@@ -51,9 +61,16 @@ pub(crate) fn of_peer(text: &str) -> Result<Address, Failure> {
 ///
 /// [`Status::Usage`] with what is wrong.
 pub(crate) fn of_required(text: &str) -> Result<Address, Failure> {
-    text.parse().map_err(|error| {
-        Failure::new(Status::Usage, format!("{text} is no address of a peer: {error}"))
-    })
+    let wrong = |why: &dyn fmt::Display| {
+        Failure::new(Status::Usage, format!("{text} is no address of a peer: {why}"))
+    };
+    let address: Address = text.parse().map_err(|error| wrong(&error))?;
+    match &address.peer {
+        Some(id) if id_of_key(id.as_str()).is_none() => {
+            Err(wrong(&format_args!("no key has the id {id}, expected {ID}")))
+        }
+        _ => Ok(address),
+    }
 }
 
 /// The multiaddrs under which a listener can be reached. One that listens everywhere is
@@ -109,6 +126,17 @@ mod tests {
         let failure = of_peer("/ip4/127.0.0.1/tcp/1").unwrap_err();
         assert_eq!(failure.status, Status::Usage);
         assert!(failure.message.contains("/p2p/ID"));
+    }
+
+    #[test]
+    fn ids_that_no_key_has_are_told() {
+        for text in ["/ip4/127.0.0.1/tcp/1/p2p/Qmfoo", &format!("/dns/a.b/tcp/1/p2p/{ID}x")] {
+            for failure in [of_peer(text), of_required(text)].map(Result::unwrap_err) {
+                assert_eq!(failure.status, Status::Usage);
+                assert!(failure.message.contains("no key has the id Qm"), "{failure}");
+                assert!(failure.message.contains("46 characters"), "{failure}");
+            }
+        }
     }
 
     #[test]

@@ -6,21 +6,24 @@
 //! | `listening` | `id`, `addresses` | the node takes connections; each address can be given to `send` |
 //! | `admin` | `url` | the status page is there (`node --admin`, `demo`) |
 //! | `connected` | `peer` | a peer's connection is up |
-//! | `disconnected` | `peer`, `reason` | it is gone |
+//! | `disconnected` | `peer`, `reason`, `code` | it is gone |
 //! | `supported` | `peer`, `protocol` | a connected peer announces a protocol |
 //! | `unsupported` | `peer`, `protocol` | it supports the protocol no more |
-//! | `retrying` | `peer`, `address`, `failures`, `wait_ms`, `reason` | a peer to keep a connection with was not reached, or left early; it is tried again after so many milliseconds. `peer` is `null` while its id is not known, `failures` counts those in a row |
-//! | `gaveup` | `peer`, `address`, `failures`, `reason` | such a peer failed as often as `backoff.attempts_max` allows, and is left alone |
-//! | `refused` | `remote`, `peer`, `outbound`, `reason` | a link was turned away, or ended before the peer was connected; `peer` is `null` if it proved no id, `outbound` tells whether this side made it |
-//! | `undelivered` | `peer`, `protocol`, `messages`, `bytes`, `reason` | so many messages that were to be sent will not arrive, or may not have |
+//! | `retrying` | `peer`, `address`, `failures`, `wait_ms`, `reason`, `code` | a peer to keep a connection with was not reached, or left early; it is tried again after so many milliseconds. `peer` is `null` while its id is not known, `failures` counts those in a row |
+//! | `gaveup` | `peer`, `address`, `failures`, `reason`, `code` | such a peer failed as often as `backoff.attempts_max` allows, and is left alone |
+//! | `refused` | `remote`, `peer`, `outbound`, `reason`, `code` | a link was turned away, or ended before the peer was connected; `peer` is `null` if it proved no id, `outbound` tells whether this side made it |
+//! | `undelivered` | `peer`, `protocol`, `messages`, `bytes`, `reason`, `code` | so many messages that were to be sent will not arrive, or may not have |
 //! | `message` | `peer`, `protocol`, `bytes` | a message arrived; `bytes` counts its payload |
 //! | `progress` | `bytes`, `total` | so much is transferred, of so much or `null` if unknown; about twice a second, and once at the end |
 //! | `done` | `bytes`, `sha256` | a file arrived whole (`listen`), or the receiver has confirmed it (`send`) |
-//! | `error` | `message`, `status` | something went wrong; `status` is the exit status that tells what |
+//! | `error` | `message`, `status`, `code` | something went wrong; `status` is the exit status that tells what, `code` its name |
 //! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
 //! | `seed` | `seed`, `ok`, `hash`, `simulated_ms`, `healed_ms`, `steps`, `messages`, `failure`, `replay` | a run of `sim` is over; `hash` stands for everything that happened, `healed_ms` is the time from the last fault until the network was whole, `failure` and `replay` are `null` if it is ok |
 //! | `simulated` | `seeds`, `failed`, `hours`, `steps`, `messages`, `seconds` | all runs of `sim` are over; `hours` are simulated, `seconds` are not |
-//! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `healing`, `ok` | the result of `demo` |
+//! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `healing`, `interrupted`, `ok` | the result of `demo` |
+//!
+//! `reason` and `message` are sentences, and may change; `code` is for programs, and stays. A code
+//! is the names of an error and of what is inside it, as docs/telling.md has them.
 //!
 //! In `demo`, where several nodes run in the program, each event of a node ends with `node`, the
 //! name of the node that tells it.
@@ -29,31 +32,36 @@ use headwater_core::contract::{Direction, Notification};
 use headwater_core::id::PeerId;
 use serde::Serialize;
 
+use crate::code;
+
 /// The same table for `--help`.
 pub(crate) const HELP: &str = "\
 Events of --json, one object a line on standard output, first field \"event\":
   listening     id, addresses       the node takes connections
   admin         url                 the status page is there
   connected     peer                a peer's connection is up
-  disconnected  peer, reason        it is gone
+  disconnected  peer, reason, code  it is gone
   supported     peer, protocol      a connected peer announces a protocol
   unsupported   peer, protocol      it supports the protocol no more
-  retrying      peer, address, failures, wait_ms, reason   a peer to keep a connection with
-                                    failed; it is tried again (peer: null if not known)
-  gaveup        peer, address, failures, reason   such a peer is left alone
-  refused       remote, peer, outbound, reason   a link was turned away, or ended early
+  retrying      peer, address, failures, wait_ms, reason, code   a peer to keep a connection
+                                    with failed; it is tried again (peer: null if not known)
+  gaveup        peer, address, failures, reason, code   such a peer is left alone
+  refused       remote, peer, outbound, reason, code   a link was turned away, or ended early
                                     (peer: null if it proved no id)
-  undelivered   peer, protocol, messages, bytes, reason   messages that may not have arrived
+  undelivered   peer, protocol, messages, bytes, reason, code   messages that may not have
+                                    arrived
   message       peer, protocol, bytes   a message arrived
   progress      bytes, total        so much is transferred (total: null if unknown)
   done          bytes, sha256       the file arrived, or the receiver confirmed it
-  error         message, status     something went wrong; status is its exit status
+  error         message, status, code   something went wrong; status is its exit status
   key           id, path            the id of a key (keygen, id)
   seed          seed, ok, hash, simulated_ms, healed_ms, steps, messages, failure, replay
                                     a run of sim (failure, replay: null if it is ok)
   simulated     seeds, failed, hours, steps, messages, seconds   all runs of sim
-  table         nodes, traffic, pairs, protocols, healing, ok   the result of demo
+  table         nodes, traffic, pairs, protocols, healing, interrupted, ok
+                                    the result of demo
 Where the file itself goes to standard output (--output -), events go to standard error.
+reason and message are sentences; code stays the same, such as closed.deadline.handshake.
 In demo each event of a node ends with the field node, the name of that node.";
 
 /// One line of `--json`.
@@ -83,6 +91,8 @@ pub(crate) enum Event<'a> {
         peer: &'a str,
         /// Why, as a sentence.
         reason: &'a str,
+        /// The same, as a code that stays as it is.
+        code: &'a str,
     },
     /// A connected peer announces a protocol.
     Supported {
@@ -110,6 +120,8 @@ pub(crate) enum Event<'a> {
         wait_ms: u64,
         /// What went wrong, as a sentence.
         reason: &'a str,
+        /// The same, as a code that stays as it is.
+        code: &'a str,
     },
     /// A required peer failed too often, and is left alone.
     GaveUp {
@@ -121,6 +133,8 @@ pub(crate) enum Event<'a> {
         failures: u32,
         /// What went wrong, as a sentence.
         reason: &'a str,
+        /// The same, as a code that stays as it is.
+        code: &'a str,
     },
     /// A link was turned away, or ended before the peer was connected.
     Refused {
@@ -132,6 +146,8 @@ pub(crate) enum Event<'a> {
         outbound: bool,
         /// Why, as a sentence.
         reason: &'a str,
+        /// The same, as a code that stays as it is.
+        code: &'a str,
     },
     /// Messages that were to be sent will not arrive, or may not have.
     Undelivered {
@@ -145,6 +161,8 @@ pub(crate) enum Event<'a> {
         bytes: u64,
         /// Why, as a sentence.
         reason: &'a str,
+        /// The same, as a code that stays as it is.
+        code: &'a str,
     },
     /// A message arrived.
     Message {
@@ -175,6 +193,8 @@ pub(crate) enum Event<'a> {
         message: &'a str,
         /// The exit status that stands for it, even if the program goes on.
         status: u8,
+        /// The name of that status, which stays as it is.
+        code: &'a str,
     },
     /// A key was made or read.
     Key {
@@ -196,7 +216,11 @@ pub(crate) fn of(notification: &Notification, take: impl FnOnce(Event<'_>)) {
     match notification {
         Notification::Connected { peer } => take(Event::Connected { peer: peer.as_str() }),
         Notification::Disconnected { peer, reason, .. } => {
-            take(Event::Disconnected { peer: peer.as_str(), reason: &reason.to_string() });
+            take(Event::Disconnected {
+                peer: peer.as_str(),
+                reason: &reason.to_string(),
+                code: &code::close(reason),
+            });
         }
         Notification::Supported { peer, protocol } => {
             take(Event::Supported { peer: peer.as_str(), protocol: protocol.as_str() });
@@ -211,6 +235,7 @@ pub(crate) fn of(notification: &Notification, take: impl FnOnce(Event<'_>)) {
                 failures: *failures,
                 wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 reason: &cause.to_string(),
+                code: &code::retry(cause),
             });
         }
         Notification::GaveUp { peer, address, failures, cause, .. } => take(Event::GaveUp {
@@ -218,12 +243,14 @@ pub(crate) fn of(notification: &Notification, take: impl FnOnce(Event<'_>)) {
             address: &address.to_string(),
             failures: *failures,
             reason: &cause.to_string(),
+            code: &code::retry(cause),
         }),
         Notification::Refused { remote, peer, direction, reason } => take(Event::Refused {
             remote: &remote.to_string(),
             peer: peer.as_ref().map(PeerId::as_str),
             outbound: *direction == Direction::Outbound,
             reason: &reason.to_string(),
+            code: &code::refusal(reason),
         }),
         Notification::Undelivered { peer, protocol, messages, bytes, reason } => {
             take(Event::Undelivered {
@@ -232,6 +259,7 @@ pub(crate) fn of(notification: &Notification, take: impl FnOnce(Event<'_>)) {
                 messages: *messages,
                 bytes: *bytes,
                 reason: &reason.to_string(),
+                code: reason.name(),
             });
         }
         _ => {}
@@ -270,8 +298,8 @@ mod tests {
         );
         assert_eq!(line(Event::Connected { peer: "Q" }), r#"{"event":"connected","peer":"Q"}"#);
         assert_eq!(
-            line(Event::Disconnected { peer: "Q", reason: "r" }),
-            r#"{"event":"disconnected","peer":"Q","reason":"r"}"#
+            line(Event::Disconnected { peer: "Q", reason: "r", code: "c" }),
+            r#"{"event":"disconnected","peer":"Q","reason":"r","code":"c"}"#
         );
         assert_eq!(
             line(Event::Supported { peer: "Q", protocol: "/p" }),
@@ -281,24 +309,24 @@ mod tests {
             line(Event::Unsupported { peer: "Q", protocol: "/p" }),
             r#"{"event":"unsupported","peer":"Q","protocol":"/p"}"#
         );
-        let (remote, peer, reason) = ("1.2.3.4:5", None, "r");
+        let (remote, peer, reason, code) = ("1.2.3.4:5", None, "r", "c");
         assert_eq!(
-            line(Event::Refused { remote, peer, outbound: true, reason }),
-            r#"{"event":"refused","remote":"1.2.3.4:5","peer":null,"outbound":true,"reason":"r"}"#
+            line(Event::Refused { remote, peer, outbound: true, reason, code }),
+            r#"{"event":"refused","remote":"1.2.3.4:5","peer":null,"outbound":true,"reason":"r","code":"c"}"#
         );
         let (address, failures) = ("/a", 2);
         assert_eq!(
-            line(Event::Retrying { peer, address, failures, wait_ms: 9, reason }),
-            r#"{"event":"retrying","peer":null,"address":"/a","failures":2,"wait_ms":9,"reason":"r"}"#
+            line(Event::Retrying { peer, address, failures, wait_ms: 9, reason, code }),
+            r#"{"event":"retrying","peer":null,"address":"/a","failures":2,"wait_ms":9,"reason":"r","code":"c"}"#
         );
         assert_eq!(
-            line(Event::GaveUp { peer, address, failures, reason }),
-            r#"{"event":"gaveup","peer":null,"address":"/a","failures":2,"reason":"r"}"#
+            line(Event::GaveUp { peer, address, failures, reason, code }),
+            r#"{"event":"gaveup","peer":null,"address":"/a","failures":2,"reason":"r","code":"c"}"#
         );
         let (peer, protocol) = ("Q", "/p");
         assert_eq!(
-            line(Event::Undelivered { peer, protocol, messages: 1, bytes: 2, reason }),
-            r#"{"event":"undelivered","peer":"Q","protocol":"/p","messages":1,"bytes":2,"reason":"r"}"#
+            line(Event::Undelivered { peer, protocol, messages: 1, bytes: 2, reason, code }),
+            r#"{"event":"undelivered","peer":"Q","protocol":"/p","messages":1,"bytes":2,"reason":"r","code":"c"}"#
         );
         assert_eq!(
             line(Event::Message { peer: "Q", protocol: "/p", bytes: 0 }),
@@ -313,8 +341,8 @@ mod tests {
             r#"{"event":"done","bytes":1,"sha256":"ab"}"#
         );
         assert_eq!(
-            line(Event::Error { message: "m", status: 8 }),
-            r#"{"event":"error","message":"m","status":8}"#
+            line(Event::Error { message: "m", status: 8, code: "lost" }),
+            r#"{"event":"error","message":"m","status":8,"code":"lost"}"#
         );
         assert_eq!(
             line(Event::Key { id: "Q", path: "p" }),

@@ -31,6 +31,7 @@ pub(crate) async fn run(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let place = Place::of(args.output.as_deref())?;
+    place.check()?;
     let mut at = Vec::new();
     for text in &args.listen {
         at.push(address::to_listen(text)?);

@@ -1,6 +1,9 @@
 //! `headwater status` and `headwater why`: what a running node says of itself and of its peers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use headwater_core::address::Address;
 
 use crate::admin::client;
 use crate::admin::shape::{ConnectionStatus, NodeStatus, PeerStatus};
@@ -53,6 +56,9 @@ pub(crate) async fn why(report: Report, args: args::Why) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Ids begin alike; so many characters tell them apart well enough.
+const PART_MIN: usize = 4;
+
 /// The peers that are meant, each with the node that knows it.
 fn find<'a>(
     nodes: &'a [NodeStatus],
@@ -63,6 +69,13 @@ fn find<'a>(
     let mut ids: Vec<&str> = found.iter().filter_map(|(_, peer)| peer.id.as_deref()).collect();
     ids.sort_unstable();
     ids.dedup();
+    if found.is_empty() && wanted.chars().count() < PART_MIN {
+        let text = format!(
+            "{wanted} may be many: give at least {PART_MIN} characters from either end of the id, \
+             or an address; `headwater status` lists the peers"
+        );
+        return Err(Failure::new(Status::NoPeer, text));
+    }
     if found.is_empty() {
         let text = format!(
             "the node knows no peer {wanted}: it has no connection with it, does not keep it, and \
@@ -80,9 +93,11 @@ fn find<'a>(
 /// Whether a peer is meant: by its id or a part of it, its name, or an address.
 fn is_meant(peer: &PeerStatus, wanted: &str) -> bool {
     let id = peer.id.as_deref().unwrap_or_default();
-    // Ids begin alike; four characters tell them apart well enough.
-    let part = wanted.len() >= 4 && (id.starts_with(wanted) || id.ends_with(wanted));
+    let part = wanted.len() >= PART_MIN && (id.starts_with(wanted) || id.ends_with(wanted));
     let place = |address: &str| address.split("/p2p/").next().unwrap_or_default().to_owned();
+    // IP:PORT is as good as a multiaddr.
+    let socket = wanted.parse::<SocketAddr>().map(|at| Address::from(at).to_string());
+    let wanted = socket.as_deref().unwrap_or(wanted);
     let same = |known: &str| known == wanted || place(known) == place(wanted);
     id == wanted
         || part

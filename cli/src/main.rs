@@ -9,6 +9,7 @@
 mod address;
 mod admin;
 mod args;
+mod code;
 mod demo;
 mod event;
 mod failure;
@@ -72,7 +73,9 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => with_runtime(async |_| look::status(report, args).await),
         Command::Why(args) => with_runtime(async |_| look::why(report, args).await),
         Command::Node(args) if args.print_config => {
-            report.print(node::Settings::new(&args)?.to_toml().trim_end());
+            let settings = node::Settings::new(&args)?;
+            node::check(&settings, security(report, cli.insecure))?;
+            report.print(settings.to_toml().trim_end());
             Ok(())
         }
         Command::Node(args) => {
@@ -126,7 +129,11 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
         let text = error.render().to_string();
         let first = text.lines().next().unwrap_or_default();
         let message = first.strip_prefix("error: ").unwrap_or(first);
-        Report::new(true).event(event::Event::Error { message, status: Status::Usage.code() });
+        Report::new(true).event(event::Event::Error {
+            message,
+            status: Status::Usage.code(),
+            code: Status::Usage.name(),
+        });
     }
     Status::Usage.into()
 }

@@ -11,6 +11,7 @@ use headwater_core::config::Config;
 use headwater_core::contract::{IoCause, Notification};
 use headwater_core::error::{CloseReason, DialError, Refusal};
 use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::secure::ChannelError;
 use headwater_identity::NodeKey;
 use headwater_tls::Tls;
 use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, Started};
@@ -52,6 +53,7 @@ pub(crate) struct Net {
     notifications: Notifications,
     id: PeerId,
     protocol: ProtocolId,
+    security: Security,
     report: Report,
 }
 
@@ -96,7 +98,7 @@ impl Net {
         node.register(protocol.clone()).await.map_err(|error| {
             Failure::new(Status::Usage, format!("the protocol {protocol} cannot be used: {error}"))
         })?;
-        Ok(Self { node, messages, notifications, id: key.peer_id(), protocol, report })
+        Ok(Self { node, messages, notifications, id: key.peer_id(), protocol, security, report })
     }
 
     /// This node's id.
@@ -133,7 +135,7 @@ impl Net {
                 _ = self.next(false) => {}
                 dialled = &mut dial => match dialled {
                     Ok(peer) => break peer,
-                    Err(error) => return Err(not_connected(&shown, &error)),
+                    Err(error) => return Err(not_connected(&shown, &error, self.security)),
                 },
             }
         };
@@ -323,12 +325,24 @@ pub(crate) fn gone(peer: &PeerId, reason: &CloseReason) -> Failure {
     Failure::new(Status::Lost, format!("the connection to {peer} was lost: {reason}"))
 }
 
-fn not_connected(address: &str, error: &headwater_tokio::Error) -> Failure {
+/// Whether a link ended before there was a channel: then nothing tells why.
+fn ended_at_once(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Channel(ChannelError::Truncated))
+}
+
+fn not_connected(address: &str, error: &headwater_tokio::Error, security: Security) -> Failure {
     let headwater_tokio::Error::Dial(error) = error else {
         return Failure::new(Status::Usage, format!("cannot connect to {address}: {error}"));
     };
     let why = match error {
         DialError::Link(cause) => cause.to_string(),
+        DialError::Refused(Refusal::Closed(reason)) if ended_at_once(reason) => format!(
+            "{reason}; what listens there said nothing: it may {}, be no node, or keep this one out",
+            match security {
+                Security::Tls => "run with --insecure",
+                Security::Insecure => "speak TLS",
+            }
+        ),
         error => error.to_string(),
     };
     Failure::new(dial_status(error), format!("cannot connect to {address}: {why}"))

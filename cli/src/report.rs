@@ -102,7 +102,8 @@ impl Report {
 
     /// A failure: an event, and a sentence on standard error whoever reads.
     pub(crate) fn failure(self, failure: &Failure) {
-        self.event(Event::Error { message: &failure.message, status: failure.status.code() });
+        let Failure { status, message } = failure;
+        self.event(Event::Error { message, status: status.code(), code: status.name() });
         self.remark(&failure.message);
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 macro_rules! statuses {
-    ($($name:ident = $code:literal, $meaning:literal;)+) => {
+    ($($name:ident = $code:literal $word:literal, $meaning:literal;)+) => {
         /// How the program ends.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Status {
@@ -15,6 +15,11 @@ macro_rules! statuses {
             /// Every status, in the order of its number.
             const ALL: &[Self] = &[$(Self::$name),+];
 
+            /// Its name in events: words of lower case with `_` between them, which stay.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$name => $word,)+ }
+            }
+
             /// What it tells the caller.
             const fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $meaning,)+ }
@@ -24,30 +29,30 @@ macro_rules! statuses {
 }
 
 statuses! {
-    Done = 0, "done";
-    Off = 1, "demo: a count or a checksum is off, or a step took too long; sim: a seed failed";
-    Usage = 2, "the command line is not understood";
-    Unknown = 3, "unknown address: the name does not resolve, or no route leads there";
-    Refused = 4, "connection refused: nobody listens there";
-    WrongPeer = 5, "another peer answered than the address names";
-    Unsupported = 6, "the peer does not support the protocol";
-    Busy = 7, "the listener is serving another sender";
-    Lost = 8, "the other side was lost in the middle of the transfer";
-    Interrupted = 9, "the other side interrupted the transfer";
-    NoSpace = 10, "no space is left where the file is to be written, on either side";
-    Output = 11, "the file cannot be written, on either side";
-    Input = 12, "the file cannot be read, on either side";
-    Mismatch = 13, "what arrived is not what was announced: length, SHA-256 or format";
-    Timeout = 14, "the other side did nothing for too long";
-    Handshake = 15, "what answered is no node, or turned the connection away";
-    Listen = 16, "the address cannot be listened on";
-    Key = 17, "the key cannot be read or written";
-    Config = 18, "the configuration cannot be read, is not understood, or cannot be used";
-    NoPeer = 19, "status and why: the node knows no such peer, or several";
-    Admin = 20, "status and why: the node cannot be asked: nobody answers, or the token is wrong";
-    Internal = 70, "a fault of the program itself";
-    SigInt = 130, "ended by SIGINT (Ctrl-C)";
-    SigTerm = 143, "ended by SIGTERM";
+    Done = 0 "done", "done";
+    Off = 1 "off", "demo: a count or a checksum is off, or a step took too long; sim: a seed failed";
+    Usage = 2 "usage", "the command line is not understood";
+    Unknown = 3 "unknown", "unknown address: the name does not resolve, or no route leads there";
+    Refused = 4 "refused", "connection refused: nobody listens there";
+    WrongPeer = 5 "wrong_peer", "another peer answered than the address names";
+    Unsupported = 6 "unsupported", "the peer does not support the protocol";
+    Busy = 7 "busy", "the listener is serving another sender";
+    Lost = 8 "lost", "the other side was lost in the middle of the transfer";
+    Interrupted = 9 "interrupted", "the other side interrupted the transfer";
+    NoSpace = 10 "no_space", "no space is left where the file is to be written, on either side";
+    Output = 11 "output", "the file cannot be written, on either side";
+    Input = 12 "input", "the file cannot be read, on either side";
+    Mismatch = 13 "mismatch", "what arrived is not what was announced: length, SHA-256 or format";
+    Timeout = 14 "timeout", "the other side did nothing for too long";
+    Handshake = 15 "handshake", "what answered is no node, or turned the connection away";
+    Listen = 16 "listen", "the address cannot be listened on";
+    Key = 17 "key", "the key cannot be read or written";
+    Config = 18 "config", "the configuration cannot be read, is not understood, or cannot be used";
+    NoPeer = 19 "no_peer", "status and why: the node knows no such peer, or several";
+    Admin = 20 "admin", "status and why: the node cannot be asked: nobody answers, or the token is wrong";
+    Internal = 70 "internal", "a fault of the program itself";
+    SigInt = 130 "sigint", "ended by SIGINT (Ctrl-C)";
+    SigTerm = 143 "sigterm", "ended by SIGTERM";
 }
 
 impl Status {

@@ -119,3 +119,23 @@ fn each_metric_and_each_field_of_the_status_is_documented() {
         assert!(document.contains(&format!("`{field}`")), "{field}");
     }
 }
+
+#[test]
+fn each_exit_status_is_told_with_its_code_and_its_meaning() {
+    let document = read("docs/telling.md");
+    let source = read("cli/src/status.rs");
+    let (_, source) = source.split_once("\nstatuses! {\n").unwrap();
+    let (source, _) = source.split_once("\n}").unwrap();
+    let rows: Vec<String> = source
+        .lines()
+        .map(|line| {
+            let (number, rest) = line.split_once(" = ").unwrap().1.split_once(' ').unwrap();
+            let parts: Vec<&str> = rest.split('"').collect();
+            format!("| {number} | `{}` | {} |", parts[1], parts[3])
+        })
+        .collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        assert!(document.contains(&row), "{row}");
+    }
+}

@@ -312,9 +312,10 @@ impl Config {
         places.min(self.peers_max).max(2)
     }
 
-    /// How many peers may be required: those beyond `peers_max` would be refused for ever, or push
-    /// each other out.
-    pub(crate) fn required_places(&self) -> usize {
+    /// How many peers may be required: `required_max`, and without `overcommit` no more than
+    /// `peers_max`, as those beyond would be refused for ever, or push each other out.
+    #[must_use]
+    pub fn required_places(&self) -> usize {
         if self.overcommit { self.required_max } else { self.required_max.min(self.peers_max) }
     }
 

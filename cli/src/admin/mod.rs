@@ -57,6 +57,27 @@ pub(crate) struct Settings {
     pub(crate) hosts: Vec<String>,
 }
 
+impl Settings {
+    /// Who may look, if there is a page at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Config`] for the token.
+    fn access(&self) -> Result<Option<(SocketAddr, Access)>, Failure> {
+        let Some(at) = self.at else { return Ok(None) };
+        Ok(Some((at, Access::new(at, self.token.as_deref(), &self.hosts)?)))
+    }
+
+    /// Judges what does not need the address.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Config`] for the token.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.access().map(drop)
+    }
+}
+
 /// Snapshots under the names of their nodes, as they come.
 pub(crate) type Looking<'a> = Pin<Box<dyn Future<Output = Vec<(String, Snapshot)>> + Send + 'a>>;
 
@@ -121,8 +142,7 @@ impl Server {
         source: Box<dyn Source>,
         feed: Feed,
     ) -> Result<Option<Self>, Failure> {
-        let Some(at) = settings.at else { return Ok(None) };
-        let access = Access::new(at, settings.token.as_deref(), &settings.hosts)?;
+        let Some((at, access)) = settings.access()? else { return Ok(None) };
         let listen = |error: std::io::Error| {
             Failure::new(Status::Listen, format!("cannot serve the status page on {at}: {error}"))
         };

@@ -13,6 +13,7 @@ use headwater_core::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::words;
+use crate::code;
 
 /// The version of the whole.
 pub(crate) const VERSION: u32 = 1;
@@ -434,7 +435,7 @@ fn failure(failure: &Failure, now: Instant) -> FailureStatus {
         ago_ms: millis(now.since(failure.at)),
         reached: words::reached(failure.reached).to_owned(),
         remote: failure.remote.map(|remote| remote.to_string()),
-        code: words::dial_code(&failure.error),
+        code: code::dial(&failure.error),
         error: failure.error.to_string(),
     }
 }

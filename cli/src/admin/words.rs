@@ -82,37 +82,6 @@ const fn blockage_sentence(what: &Blockage) -> &'static str {
     }
 }
 
-/// The names of an error and of what is inside it, from the outside in.
-pub(crate) fn dial_code(error: &DialError) -> String {
-    let inner = match error {
-        DialError::Resolve(cause) | DialError::Link(cause) => cause.name().to_owned(),
-        DialError::Refused(refusal) => refusal_code(refusal),
-        _ => return error.name().to_owned(),
-    };
-    format!("{}.{inner}", error.name())
-}
-
-fn refusal_code(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Closed(reason) => format!("{}.{}", refusal.name(), close_code(reason)),
-        refusal => refusal.name().to_owned(),
-    }
-}
-
-/// The names of the reason why a connection ended.
-pub(crate) fn close_code(reason: &CloseReason) -> String {
-    let inner = match reason {
-        CloseReason::Refused(refusal) => refusal_code(refusal),
-        CloseReason::Io(cause) => cause.name().to_owned(),
-        CloseReason::Deadline(why) => why.name().to_owned(),
-        CloseReason::Channel(error) => error.name().to_owned(),
-        CloseReason::Exchange(error) => error.name().to_owned(),
-        CloseReason::Offences { last } => last.name().to_owned(),
-        _ => return reason.name().to_owned(),
-    };
-    format!("{}.{inner}", reason.name())
-}
-
 /// A time as people say it.
 pub(crate) fn time(time: Duration) -> String {
     let (millis, seconds) = (time.as_millis(), time.as_secs());
@@ -362,6 +331,9 @@ fn closed(reason: &CloseReason, reached: Reached) -> String {
         CloseReason::Channel(ChannelError::Unwelcome(text)) => {
             format!("the peer does not accept this node: {text}")
         }
+        CloseReason::Channel(ChannelError::SpeaksTls | ChannelError::SpeaksPlain) => {
+            reason.to_string()
+        }
         CloseReason::Channel(ChannelError::BadPeerId(_)) => {
             format!("the other side does not speak without encryption, or is no node ({reason})")
         }
@@ -456,6 +428,14 @@ fn cure_of_close(reason: &CloseReason, reached: Reached) -> Option<String> {
         }
         CloseReason::Channel(ChannelError::Unwelcome(_)) => {
             "Ask at the peer: who may connect there (--allow, --authorities) leaves this node out."
+        }
+        CloseReason::Channel(ChannelError::SpeaksTls) => {
+            "Secure both sides in the same way: leave --insecure out here, or give it to the other \
+             side too."
+        }
+        CloseReason::Channel(ChannelError::SpeaksPlain) => {
+            "Secure both sides in the same way: leave --insecure out at the other side, or give \
+             it here too."
         }
         CloseReason::Channel(_) if !proven => {
             "Both sides have to be secured in the same way: see whether one of them runs with \

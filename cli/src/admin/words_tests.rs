@@ -48,7 +48,7 @@ fn no_route_is_told_with_what_would_help() {
     let peer = snapshot.peer(&PEER.parse().unwrap()).unwrap();
     assert_eq!(in_the_way(&snapshot, peer), ["unreachable: no route leads there"]);
     let last = peer.addresses[0].last.as_ref().unwrap();
-    assert_eq!(dial_code(&last.error), "link.unreachable");
+    assert_eq!(crate::code::dial(&last.error), "link.unreachable");
 }
 
 #[test]

@@ -36,6 +36,7 @@ use crate::status::Status;
 use member::Runtime;
 use scene::Scene;
 use stage::Stage;
+use table::End;
 
 /// Who takes part, and on what.
 const CAST: [(&str, Runtime); 6] = [
@@ -98,7 +99,12 @@ pub(crate) fn run(report: Report, security: Security) -> Result<(), Failure> {
             outcome
         });
     scene.settle(SETTLE_DEADLINE);
-    let table = table::Table::of(&scene, outcome.is_ok());
+    let end = match &outcome {
+        Ok(()) => End::Played,
+        Err(Failure { status: Status::SigInt | Status::SigTerm, .. }) => End::Interrupted,
+        Err(_) => End::Failed,
+    };
+    let table = table::Table::of(&scene, end);
     report.event(crate::event::Event::Table(&table));
     report.line(&table.text());
     runtime.shutdown_background();

@@ -23,8 +23,24 @@ pub(crate) struct Table {
     protocols: Vec<Change>,
     /// The nodes that were lost and came back.
     healing: Vec<Healing>,
-    /// Whether everything is as it should be.
+    /// Whether the user ended it before its end.
+    interrupted: bool,
+    /// Whether everything is as it should be; an interrupted demo cannot say that.
     pub(crate) ok: bool,
+    /// What it was at, if it was interrupted.
+    #[serde(skip)]
+    step: &'static str,
+}
+
+/// How a demo ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// All its steps are over.
+    Played,
+    /// One of them failed.
+    Failed,
+    /// A signal ended it.
+    Interrupted,
 }
 
 /// One node.
@@ -67,9 +83,13 @@ impl Sum {
         self.checksums_wrong += traffic.wrong;
     }
 
-    fn verdict(&self) -> &'static str {
-        let right = self.expected == self.messages && self.messages == self.checksums_right;
-        if right && self.checksums_wrong == 0 { "ok" } else { "OFF" }
+    /// What is on the way when a demo is interrupted is no fault.
+    fn verdict(&self, interrupted: bool) -> &'static str {
+        match self.messages == self.checksums_right && self.checksums_wrong == 0 {
+            true if self.expected == self.messages => "ok",
+            true if interrupted => "so far",
+            _ => "OFF",
+        }
     }
 }
 
@@ -96,11 +116,11 @@ struct Healing {
 
 impl Table {
     /// The result of a demo whose steps went through, or did not.
-    pub(crate) fn of(scene: &Scene, played: bool) -> Self {
-        scene.with(|state| Self::from_state(scene, state, played))
+    pub(crate) fn of(scene: &Scene, end: End) -> Self {
+        scene.with(|state| Self::from_state(scene, state, end))
     }
 
-    fn from_state(scene: &Scene, state: &State, played: bool) -> Self {
+    fn from_state(scene: &Scene, state: &State, end: End) -> Self {
         let runtime = |node: usize| scene.cast().get(node).map_or(Runtime::Tokio, |(_, r)| *r);
         let mut runtimes: BTreeMap<(Runtime, Runtime), Sum> = BTreeMap::new();
         let mut pairs: BTreeMap<(usize, usize), Sum> = BTreeMap::new();
@@ -136,32 +156,40 @@ impl Table {
                     millis: u64::try_from(healed.time.as_millis()).unwrap_or(u64::MAX),
                 })
                 .collect(),
-            ok: played && complete && state.strays == 0 && !state.traffic.is_empty(),
+            interrupted: end == End::Interrupted,
+            step: state.step,
+            ok: end == End::Played && complete && state.strays == 0 && !state.traffic.is_empty(),
         }
     }
 
     /// The result as a short text.
     pub(crate) fn text(&self) -> String {
-        let mut lines = vec![format!(
+        let mut lines = Vec::new();
+        if self.interrupted {
+            lines.push(format!("interrupted while {}; until then:", self.step));
+        }
+        lines.push(format!(
             "{:<6} {:<6} {:>9} {:>10} {:>10}  {}",
             "from", "to", "messages", "bytes", "checksums", "result"
-        )];
+        ));
         for Row { from, to, sum } in &self.traffic {
             lines.push(format!(
                 "{from:<6} {to:<6} {:>9} {:>10} {:>10}  {}",
                 format!("{}/{}", sum.messages, sum.expected),
                 bytes(sum.bytes),
                 format!("{} right", sum.checksums_right),
-                sum.verdict()
+                sum.verdict(self.interrupted)
             ));
         }
-        for Row { from, to, sum } in self.pairs.iter().filter(|row| row.sum.verdict() != "ok") {
+        let is_off = |row: &&Row<&str>| row.sum.verdict(self.interrupted) == "OFF";
+        for Row { from, to, sum } in self.pairs.iter().filter(is_off) {
             lines.push(format!(
                 "off: {from} to {to}: {} of {} messages arrived, {} checksums wrong",
                 sum.messages, sum.expected, sum.checksums_wrong
             ));
         }
-        for change in &self.protocols {
+        let happened = |change: &&Change| !self.interrupted || change.seen_by > 0;
+        for change in self.protocols.iter().filter(happened) {
             let Change { protocol, node, change, seen_by } = change;
             lines.push(format!("{node} {change} {protocol}, seen by {seen_by} peers"));
         }
@@ -169,7 +197,12 @@ impl Table {
             let seconds = Duration::from_millis(*millis).as_secs_f32();
             lines.push(format!("{node} was {fault}, back with {peers} peers after {seconds:.1} s"));
         }
-        lines.push(if self.ok { "all right" } else { "something is off" }.to_owned());
+        let off = self.pairs.iter().any(|row| is_off(&row));
+        lines.push(match (self.ok, self.interrupted && !off) {
+            (true, _) => "all right".to_owned(),
+            (false, true) => "interrupted before the end: nothing was off until then".to_owned(),
+            (false, false) => "something is off".to_owned(),
+        });
         lines.join("\n")
     }
 }
@@ -218,7 +251,7 @@ mod tests {
             let payload: &[u8] = if damage && from == 1 { b"wader" } else { b"water" };
             scene.arrived(to, &ids[from], &blob, payload);
         }
-        Table::of(&scene, true)
+        Table::of(&scene, End::Played)
     }
 
     #[test]
@@ -242,5 +275,20 @@ mod tests {
         let text = table.text();
         assert!(text.contains("off: mio-1 to tokio-1: 1 of 1 messages arrived, 1 checksums wrong"));
         assert!(text.ends_with("something is off"), "{text}");
+    }
+
+    #[test]
+    fn what_an_interrupt_leaves_undone_is_not_off_and_a_wrong_checksum_is() {
+        let whole = table(false);
+        let mut cut = Table { interrupted: true, ok: false, step: "waiting", ..whole };
+        cut.traffic[0].sum.expected = 9;
+        cut.pairs[0].sum.expected = 9;
+        let text = cut.text();
+        assert!(text.starts_with("interrupted while waiting; until then:\nfrom "), "{text}");
+        assert!(text.contains("1/9") && text.contains("so far"), "{text}");
+        assert!(!text.contains("off:") && !text.contains("OFF"), "{text}");
+        assert!(text.ends_with("nothing was off until then"), "{text}");
+        cut.pairs[0].sum.checksums_wrong = 1;
+        assert!(cut.text().ends_with("something is off"), "{}", cut.text());
     }
 }

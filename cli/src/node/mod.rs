@@ -94,8 +94,33 @@ pub(crate) async fn run(
 
 /// Starts the node that the settings describe.
 fn start(key: &NodeKey, settings: &Settings, security: Security) -> Result<Started, Failure> {
-    let wrong = |what: String| Failure::new(Status::Config, what);
     let limits = settings.limits.clone();
+    match channels(key, settings, security)? {
+        Some(tls) => net::start_with(tls, limits),
+        None => net::start(key, limits, security),
+    }
+}
+
+/// Reads every file that the settings name, and judges what only then can be judged: what a start
+/// would say before it listens, dials or registers anything.
+///
+/// # Errors
+///
+/// Those of [`run`], but for the addresses, which are not tried.
+pub(crate) fn check(settings: &Settings, security: Security) -> Result<(), Failure> {
+    let key = keys::load(settings.key.as_deref())?;
+    channels(&key, settings, security)?;
+    settings.admin.check()?;
+    settings.check_peers(&key.peer_id())
+}
+
+/// The channels that the settings describe; none without encryption.
+fn channels(
+    key: &NodeKey,
+    settings: &Settings,
+    security: Security,
+) -> Result<Option<Tls>, Failure> {
+    let wrong = |what: String| Failure::new(Status::Config, what);
     if security == Security::Insecure {
         // Without proofs nobody can be told from somebody else.
         let rules = settings.allow.is_some() || settings.authorities.is_some();
@@ -103,7 +128,7 @@ fn start(key: &NodeKey, settings: &Settings, security: Security) -> Result<Start
             let text = "allow, authorities and certificates have no meaning with --insecure";
             return Err(wrong(text.to_owned()));
         }
-        return net::start(key, limits, security);
+        return Ok(None);
     }
     let read = |path: &Path| {
         let text = fs::read_to_string(path);
@@ -119,11 +144,17 @@ fn start(key: &NodeKey, settings: &Settings, security: Security) -> Result<Start
     if let Some(allow) = &settings.allow {
         builder = builder.allow(allow.iter().copied());
     }
+    let shown = settings.certificates.as_deref().unwrap_or(Path::new("")).display();
     let tls = builder.build().map_err(|error| match error {
         SetupError::Key { .. } => Failure::new(Status::Key, error.to_string()),
-        error => wrong(error.to_string()),
+        SetupError::Authorities { .. } => {
+            wrong(format!("{error}; expected certificates of authorities in PEM"))
+        }
+        error => {
+            wrong(format!("{shown}: {error}; expected certificates in PEM, the node's own first"))
+        }
     })?;
-    net::start_with(tls, limits)
+    Ok(Some(tls))
 }
 
 /// Tells a node the peers that it has to keep connections with.
@@ -133,11 +164,8 @@ async fn keep(node: &Node, settings: &Settings) -> Result<(), Failure> {
         tracing::warn!(peers, peers_max = most, "more peers to keep than may be connected");
     }
     for addresses in &settings.peers {
-        node.require(addresses.clone()).await.map_err(|error| {
-            let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            let text = format!("the peer at {} cannot be kept: {error}", all.join(" and "));
-            Failure::new(Status::Config, text)
-        })?;
+        let kept = node.require(addresses.clone()).await;
+        kept.map_err(|error| settings::not_kept(addresses, &error))?;
     }
     Ok(())
 }

@@ -10,15 +10,18 @@ use std::path::{Path, PathBuf};
 
 use headwater_core::address::Address;
 use headwater_core::config::{Config, ConfigError};
+use headwater_core::error::ApplicationError;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::peers::Rule;
+use headwater_core::supervisor::ADDRESSES_MAX;
 
 use super::action::Action;
 use super::file::{File, Item};
 use super::limits::{LIMITS, Limit};
+use crate::address::{self, ID, id_of_key};
 use crate::failure::Failure;
 use crate::status::Status;
-use crate::{address, admin, args};
+use crate::{admin, args};
 
 /// Everything that a node is told.
 #[derive(Debug, Default, PartialEq)]
@@ -59,9 +62,6 @@ const KEYS: &[&str] = &[
     "peers",
     "protocols",
 ];
-
-/// What is expected where a peer is named that has to prove it.
-const ID: &str = "a peer id, 46 characters that begin with Qm";
 
 impl Settings {
     /// Reads the file, if there is one, and adds the command line.
@@ -129,7 +129,10 @@ impl Settings {
                 "blacklist" => {
                     const EXPECTED: &str = "IP, IP/PREFIX, IP:PORT, [IPv6]:PORT or a peer id";
                     for (text, item) in item.texts(EXPECTED)? {
-                        settings.blacklist.push(text.parse().map_err(|_| item.expected(EXPECTED))?);
+                        let address = text.contains(['.', ':']);
+                        let rule = text.parse().ok();
+                        let rule = rule.filter(|_| address || id_of_key(text).is_some());
+                        settings.blacklist.push(rule.ok_or_else(|| item.expected(EXPECTED))?);
                     }
                 }
                 "protocols" => settings.take_protocols(&item)?,
@@ -214,6 +217,26 @@ impl Settings {
         Ok(())
     }
 
+    /// Judges the peers to keep as a node with that id does.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::Config`] for the first one that cannot be kept.
+    pub(crate) fn check_peers(&self, local: &PeerId) -> Result<(), Failure> {
+        let most = self.limits.required_places();
+        for (at, addresses) in self.peers.iter().enumerate() {
+            let own = addresses.iter().any(|address| address.peer.as_ref() == Some(local));
+            let error = match () {
+                () if own => ApplicationError::OwnId,
+                () if at >= most => ApplicationError::TooManyRequired,
+                () if addresses.len() > ADDRESSES_MAX => ApplicationError::TooManyAddresses,
+                () => continue,
+            };
+            return Err(not_kept(addresses, &error));
+        }
+        Ok(())
+    }
+
     /// Where it listens.
     pub(crate) fn listens(&self) -> Vec<SocketAddr> {
         self.listen.clone().unwrap_or_else(|| vec![(Ipv4Addr::LOCALHOST, 0).into()])
@@ -283,6 +306,13 @@ impl Settings {
     }
 }
 
+/// A peer that a node does not keep, with its reason.
+pub(super) fn not_kept(addresses: &[Address], why: &dyn std::fmt::Display) -> Failure {
+    let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let text = format!("the peer at {} cannot be kept: {why}", all.join(" and "));
+    Failure::new(Status::Config, text)
+}
+
 /// A limit that makes no sense, with the line of its key if the file has it.
 fn unsound(file: &File, limits: &[(String, Item<'_>)], error: ConfigError) -> Failure {
     let ConfigError { key, actual, min, max } = error;
@@ -298,12 +328,6 @@ fn unsound(file: &File, limits: &[(String, Item<'_>)], error: ConfigError) -> Fa
             write(actual)
         )),
     }
-}
-
-/// An id that a key can have; without proofs others go, too.
-fn id_of_key(text: &str) -> Option<PeerId> {
-    let id = text.parse().ok();
-    id.filter(|_| text.len() == 46 && text.starts_with("Qm"))
 }
 
 fn protocol(name: &str) -> Result<ProtocolId, String> {

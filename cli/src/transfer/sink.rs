@@ -60,6 +60,10 @@ impl Place {
             Ok(meta) if meta.is_file() => path.canonicalize().map(Self::File).map_err(failed),
             Ok(_) => Ok(Self::Device(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                    let text = format!("no folder {}: make it first", path.display());
+                    return Err(Failure::new(Status::Output, text));
+                }
                 if !folder(path).is_dir() || path.file_name().is_none() {
                     return Err(failed(error));
                 }
@@ -67,6 +71,17 @@ impl Place {
             }
             Err(error) => Err(failed(error)),
         }
+    }
+}
+
+impl Place {
+    /// Sees whether a file can be made there, before anybody sends one; leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::start`].
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        Output::prepare(self, "").map(drop)
     }
 }
 

@@ -116,16 +116,29 @@ fn rules_that_cannot_be_used_are_told() {
     let nonsense = folder.path().join("nonsense.pem");
     fs::write(&nonsense, "what is this").unwrap();
     let nonsense = nonsense.to_str().unwrap();
+    let unusable = format!("{nonsense}: the node's certificates: there are none; expected cert");
+    let (old_key, old) = include_str!("keys/version1.pem").split_once("\n\n").unwrap();
+    let [old_key, old] = [("old-key.pem", old_key), ("old.pem", old)].map(|(name, text)| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let version1 = format!("{old}: the node's certificate is of an X.509 version before 3: ");
     for (args, status, complaint) in [
         (&["--allow", "nobody"][..], 2, "--allow nobody: "),
         (&["--authorities", "/nowhere.pem"], 18, "cannot read /nowhere.pem: "),
         (&["--authorities", nonsense], 18, "the authorities of "),
-        (&["--key", &path, "--certificates", nonsense], 18, "the node's certificates: "),
+        (&["--key", &path, "--certificates", nonsense], 18, &unusable),
+        (&["--key", &old_key, "--certificates", &old], 18, &version1),
         (&["--insecure", "--authorities", nonsense], 18, "allow, authorities and certificates"),
     ] {
-        let ended = run(&[&["node"], args].concat());
-        assert_eq!(ended.status, Some(status), "{ended:?}");
         let complaint = format!("headwater: {complaint}");
-        assert!(ended.complaint().starts_with(&complaint), "{ended:?}");
+        for args in [&[&["node"], args].concat()[..], &[&["node", "--print-config"], args].concat()]
+        {
+            let ended = run(args);
+            assert_eq!(ended.status, Some(status), "{ended:?}");
+            assert!(ended.complaint().starts_with(&complaint), "{ended:?}");
+            assert!(ended.stdout.is_empty(), "{ended:?}");
+        }
     }
 }

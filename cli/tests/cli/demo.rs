@@ -57,4 +57,23 @@ fn an_interrupt_ends_it() {
     let ended = demo.wait();
     assert_eq!(ended.status, Some(130), "{:?}", ended.stderr);
     assert!(ended.complaint().contains("interrupted"));
+    let events = ended.events();
+    let table = events.iter().find(|event| event["event"] == "table").unwrap();
+    assert_eq!((&table["ok"], &table["interrupted"]), (&false.into(), &true.into()));
+    let failure = events.last().unwrap();
+    assert_eq!((&failure["event"], &failure["code"]), (&"error".into(), &"sigint".into()));
+}
+
+#[test]
+fn an_interrupted_demo_says_so_and_judges_nothing() {
+    for signal in ["INT", "TERM"] {
+        let mut demo = Running::start(&["demo"]);
+        while !demo.complaint().contains("sending messages") {}
+        demo.signal(signal);
+        let ended = demo.wait();
+        assert_eq!(ended.status, Some(if signal == "INT" { 130 } else { 143 }), "{ended:?}");
+        let first = &ended.stdout[0];
+        assert!(first.starts_with("interrupted while sending messages"), "{ended:?}");
+        assert!(ended.stdout.last().unwrap().contains("nothing was off until then"), "{ended:?}");
+    }
 }

@@ -180,6 +180,19 @@ fn files_that_cannot_be_used() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_is_told_before_anybody_sends() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = format!("{}/out/", folder.path().display());
+    for keep in [&["--keep"][..], &[]] {
+        let ended = run(&[&["listen", "--output", &missing], keep].concat());
+        check(&ended, 11, &format!("no folder {missing}"));
+    }
+    // A folder in which nobody may make a file, not even root.
+    check(&run(&["listen", "--keep", "--output", "/proc"]), 11, "cannot write /proc/");
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
 fn something_else_answers() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();

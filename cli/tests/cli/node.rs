@@ -116,3 +116,31 @@ fn a_key_beside_the_file_is_found() {
     let listening = node.until(|event| event["event"] == "listening");
     assert_eq!(listening["id"], Value::from(id));
 }
+
+#[test]
+fn printing_the_configuration_finds_what_a_start_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("node.pem");
+    let key = key.to_str().unwrap();
+    let id = run(&["keygen", key]).stdout.remove(0);
+    let own = format!("/ip4/127.0.0.1/tcp/1/p2p/{id}");
+    let token = folder.path().join("token");
+    fs::write(&token, "short").unwrap();
+    let token = token.to_str().unwrap();
+    let many: Vec<String> = (1..=21).map(|port| format!("/ip4/127.0.0.1/tcp/{port}")).collect();
+    let many: Vec<&str> = many.iter().flat_map(|peer| ["--peer", peer]).collect();
+    for (args, status, says) in [
+        (&["--key", "/nowhere/node.pem"][..], 17, "/nowhere/node.pem"),
+        (&["--admin", "--admin-token", token], 18, token),
+        (&["--admin", "192.0.2.1:1"], 18, "needs a token"),
+        (&["--key", key, "--peer", &own], 18, "cannot be kept: that is this node's own id"),
+        (&many, 18, "tcp/21 cannot be kept: too many required peers"),
+        (&["--peer", "/ip4/127.0.0.1/tcp/1/p2p/Qmfoo"], 2, "no key has the id Qmfoo"),
+    ] {
+        for more in [&["node", "--print-config"][..], &["node"]] {
+            let ended = run(&[more, args].concat());
+            assert_eq!(ended.status, Some(status), "{ended:?}");
+            assert!(ended.complaint().contains(says), "{ended:?}");
+        }
+    }
+}

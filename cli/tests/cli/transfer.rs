@@ -109,7 +109,7 @@ fn events_have_the_documented_names_and_fields() {
             let expected: &[&str] = match name {
                 "listening" => &["addresses", "event", "id"],
                 "connected" => &["event", "peer"],
-                "disconnected" => &["event", "peer", "reason"],
+                "disconnected" => &["code", "event", "peer", "reason"],
                 "supported" | "unsupported" => &["event", "peer", "protocol"],
                 "message" => &["bytes", "event", "peer", "protocol"],
                 "progress" => &["bytes", "event", "total"],

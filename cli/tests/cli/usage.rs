@@ -17,11 +17,35 @@ fn insecure_has_to_be_asked_for_on_both_sides_and_says_what_it_means() {
     // TLS is no id, and an id is no TLS.
     let refused = run(&["send", &address, from.to_str().unwrap()]);
     assert_eq!(refused.status, Some(15), "{refused:?}");
+    // The listener ended it without a word, so that is all that can be said of it.
+    assert!(refused.complaint().contains("may run with --insecure"), "{refused:?}");
     let ended = run(&["send", "--insecure", &address, from.to_str().unwrap()]);
     assert!(ended.stderr[0].contains("nothing is encrypted"), "{ended:?}");
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(listener.wait().status, Some(0));
     assert_eq!(fs::read(to).unwrap(), b"in the clear");
+}
+
+#[test]
+fn one_side_without_encryption_is_told_on_the_side_that_can_see_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    fs::write(&from, "x").unwrap();
+    let from = from.to_str().unwrap();
+    let (mut listener, address) = listen(&folder.path().join("to"), &["--json"]);
+    let ended = run(&["send", "--insecure", &address, from]);
+    assert_eq!(ended.status, Some(15), "{ended:?}");
+    assert!(ended.complaint().contains("the other side seems to speak TLS"), "{ended:?}");
+    let refused = listener.until(|event| event["event"] == "refused");
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(reason.contains("the other side seems to be insecure"), "{reason}");
+
+    let to = folder.path().join("insecure");
+    let (mut listener, address) = listen(&to, &["--insecure", "--json"]);
+    assert_eq!(run(&["send", &address, from]).status, Some(15));
+    let refused = listener.until(|event| event["event"] == "refused");
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(reason.contains("the other side seems to speak TLS"), "{reason}");
 }
 
 #[test]

@@ -153,6 +153,11 @@ fn each_cause_is_told_in_words_with_what_would_help() {
     let peer: Value = serde_json::from_str(&json.stdout[0]).unwrap();
     assert!(peer["why"].as_str().unwrap().contains("nobody listens on that port"), "{peer}");
     assert_eq!(peer["addresses"][0]["last"]["code"], "link.refused");
+    // So is a place, written in either way.
+    let address = peer["addresses"][0]["address"].as_str().unwrap();
+    let parts: Vec<&str> = address.split('/').collect();
+    let place = format!("{}:{}", parts[2], parts[4]);
+    assert!(node.why(&place).contains("nobody listens on that port"));
     table_has_all(&node, &bare.id);
     nobody_else(&node);
 }
@@ -174,7 +179,11 @@ fn nobody_else(node: &Node) {
     let status = |ended: Ended| (ended.status, ended.complaint().to_owned());
     let (code, said) = status(run(&["why", &nobody(7), "--admin", &node.url]));
     assert!(code == Some(19) && said.contains("knows no peer"), "{said}");
+    let (code, said) = status(run(&["why", "Qm", "--admin", &node.url]));
+    assert!(code == Some(19) && said.contains("at least 4 characters"), "{said}");
     let nowhere = format!("127.0.0.1:{}", free_port());
+    let (code, said) = status(run(&["why", &nowhere, "--admin", &node.url]));
+    assert!(code == Some(19) && said.contains("knows no peer"), "{said}");
     let (code, said) = status(run(&["status", "--admin", &nowhere]));
     assert!(code == Some(20) && said.contains("cannot ask the node"), "{said}");
 }
