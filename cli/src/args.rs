@@ -29,8 +29,11 @@ pub(crate) struct Cli {
     /// ids are not proven. Both sides have to be told so; without it they speak TLS.
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
-    /// What to log on standard error: error, warn, info, debug or trace, or a filter as RUST_LOG
-    /// takes it. Without it RUST_LOG tells; without that, `node` logs info and the rest error.
+    /// What to log on standard error: error, warn, info, debug or trace; with a subsystem in front,
+    /// that one's, as in warn,dial=debug. Subsystems are node, peer, dial, link, message, page and
+    /// file. Without it RUST_LOG tells; without that, `node` logs info and the rest error. A line
+    /// that says the same again is counted, and told as one with again=, unless its subsystem logs
+    /// debug.
     #[arg(long, global = true, value_name = "LEVEL", value_parser = crate::logs::filter)]
     pub(crate) log: Option<String>,
     /// What to do.

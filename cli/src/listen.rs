@@ -189,7 +189,7 @@ impl Listener {
             Ok(parsed) => parsed,
             Err(_) if ours => return Err(Broken::format("a message does not follow the format")),
             Err(_) => {
-                tracing::trace!(%peer, "a message does not follow the format");
+                tracing::trace!(target: crate::logs::FILE, %peer, "a message does not follow the format");
                 return Ok(());
             }
         };
@@ -199,14 +199,14 @@ impl Listener {
                 let text = "another transfer is under way".to_owned();
                 let refuse = Part::Refuse(Ending { cause: Cause::Busy, text });
                 net.send(&peer, part::encode(transfer, &refuse));
-                tracing::trace!(%peer, "a second sender was refused");
+                tracing::trace!(target: crate::logs::FILE, %peer, "a second sender was refused");
                 Ok(())
             }
             (Part::Offer { length, name }, None) => {
                 self.offered(net, peer, transfer, length, &name).await
             }
             _ => {
-                tracing::trace!(%peer, "a message of no transfer");
+                tracing::trace!(target: crate::logs::FILE, %peer, "a message of no transfer");
                 Ok(())
             }
         }

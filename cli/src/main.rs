@@ -53,7 +53,9 @@ fn main() -> ExitCode {
             report = report.leaving_stdout();
         }
     }
-    match run(report, cli) {
+    let outcome = run(report, cli);
+    logs::finish();
+    match outcome {
         Ok(()) => Status::Done.into(),
         Err(failure) => {
             report.failure(&failure);

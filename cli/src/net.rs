@@ -174,7 +174,7 @@ impl Net {
                 Failure::new(Status::Timeout, format!("the peer {peer} takes no answer any more"))
             }
         };
-        tracing::trace!(%peer, "an answer was not sent");
+        tracing::trace!(target: crate::logs::FILE, %peer, "an answer was not sent");
         Err(failure)
     }
 
@@ -186,7 +186,7 @@ impl Net {
     /// Sends a small message outside of any order, if there is room for it.
     pub(crate) fn send(&self, peer: &PeerId, payload: Bytes) {
         if let Err(error) = self.node.send(peer, &self.protocol, payload) {
-            tracing::trace!(%peer, %error, "a message was not sent");
+            tracing::trace!(target: crate::logs::FILE, %peer, %error, "a message was not sent");
         }
     }
 

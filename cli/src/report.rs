@@ -5,12 +5,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use headwater_core::contract::{Direction, Notification};
 use headwater_core::id::PeerId;
 use headwater_core::message::Message;
+use tracing::Level;
 
 use crate::event::{self, Event, Line};
 use crate::failure::Failure;
-
-/// Where notifications are logged, whatever prints them.
-const LOG: &str = "headwater::node";
+use crate::{code, logs};
 
 /// Prints results, events and failures. Lines are written whole, whichever thread prints.
 #[derive(Clone, Copy, Debug)]
@@ -57,23 +56,23 @@ impl Report {
         event::of(notification, |event| self.event_of(node, event));
         match notification {
             Notification::Connected { peer } => {
-                tracing::info!(target: LOG, node, %peer, "connected");
+                tracing::info!(target: logs::PEER, node, %peer, "{}", logs::CONNECTED);
             }
             Notification::Disconnected { peer, reason, .. } => {
-                tracing::info!(target: LOG, node, %peer, %reason, "disconnected");
+                tracing::info!(target: logs::PEER, node, %peer, %reason, "disconnected");
             }
             Notification::Supported { peer, protocol } => {
-                tracing::trace!(target: LOG, node, %peer, %protocol, "supported");
+                tracing::trace!(target: logs::PEER, node, %peer, %protocol, "supported");
             }
             Notification::Unsupported { peer, protocol } => {
-                tracing::trace!(target: LOG, node, %peer, %protocol, "unsupported");
+                tracing::trace!(target: logs::PEER, node, %peer, %protocol, "unsupported");
             }
             Notification::Retrying { .. }
             | Notification::GaveUp { .. }
             | Notification::Refused { .. }
             | Notification::Undelivered { .. }
             | Notification::ListenFailed { .. } => trouble(node, notification),
-            other => tracing::debug!(target: LOG, node, notification = ?other, "notified"),
+            other => tracing::debug!(target: logs::NODE, node, notification = ?other, "notified"),
         }
     }
 
@@ -124,33 +123,52 @@ impl Report {
     }
 }
 
-/// Logs something that did not go as it should.
+/// Logs something that did not go as it should. The same of the same peer, or from the same place, is
+/// written once and then counted, unless every detail of it was asked for.
 fn trouble(node: Option<&str>, notification: &Notification) {
     match notification {
         Notification::Retrying { peer, address, failures, wait, cause, .. } => {
             let (address, reason) = (&*address.to_string(), &*cause.to_string());
             let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
             let text = "not connected, trying again";
-            tracing::info!(target: LOG, node, peer, address, failures, ?wait, reason, "{text}");
+            let key =
+                || format!("dial {node:?} {} {}", peer.unwrap_or(address), code::retry(cause));
+            let same = (!tracing::enabled!(target: logs::DIAL, Level::DEBUG)).then(key);
+            let same = same.as_deref();
+            tracing::info!(
+                target: logs::DIAL, same, node, peer, address, failures, ?wait, reason, "{text}"
+            );
         }
         Notification::GaveUp { peer, address, failures, cause, .. } => {
             let (address, reason) = (&*address.to_string(), &*cause.to_string());
             let (peer, failures) = (peer.as_ref().map(PeerId::as_str), *failures);
-            tracing::error!(target: LOG, node, peer, address, failures, reason, "given up");
+            tracing::error!(target: logs::DIAL, node, peer, address, failures, reason, "given up");
         }
         Notification::Refused { remote, peer, direction, reason } => {
-            let (remote, reason) = (remote.to_string(), reason.to_string());
             let peer = peer.as_ref().map(PeerId::as_str);
             let outbound = *direction == Direction::Outbound;
-            tracing::warn!(target: LOG, node, remote, peer, outbound, reason, "link refused");
+            // Whoever comes again comes from another port.
+            let place = remote.ip();
+            let key = || format!("link {node:?} {place} {peer:?} {}", code::refusal(reason));
+            let same = (!tracing::enabled!(target: logs::LINK, Level::DEBUG)).then(key);
+            let (same, remote, reason) = (same.as_deref(), remote.to_string(), reason.to_string());
+            tracing::warn!(
+                target: logs::LINK, same, node, remote, peer, outbound, reason, "link refused"
+            );
         }
         Notification::Undelivered { peer, protocol, messages, bytes, reason } => {
-            let (peer, protocol, text) = (peer.as_str(), protocol.as_str(), reason.to_string());
-            let (messages, bytes, reason) = (*messages, *bytes, &*text);
-            tracing::warn!(target: LOG, node, peer, protocol, messages, bytes, reason, "undelivered");
+            let (peer, protocol, why) = (peer.as_str(), protocol.as_str(), reason.name());
+            let (messages, bytes, reason) = (*messages, *bytes, &*reason.to_string());
+            let key = || format!("undelivered {node:?} {peer} {why} {protocol}");
+            let same = (!tracing::enabled!(target: logs::MESSAGE, Level::DEBUG)).then(key);
+            let same = same.as_deref();
+            tracing::warn!(
+                target: logs::MESSAGE, same, node, peer, protocol, messages, bytes, reason,
+                "undelivered"
+            );
         }
         Notification::ListenFailed { address, cause, .. } => {
-            tracing::error!(target: LOG, node, %address, %cause, "cannot listen");
+            tracing::error!(target: logs::NODE, node, %address, %cause, "cannot listen");
         }
         _ => {}
     }

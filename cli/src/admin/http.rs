@@ -84,7 +84,7 @@ pub(super) async fn serve(admin: Arc<Admin>, listener: TcpListener) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the status page cannot accept a connection");
+                tracing::warn!(target: crate::logs::PAGE, %error, "the status page cannot accept a connection");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -105,7 +105,7 @@ async fn answer_one(admin: Arc<Admin>, streams: Arc<Semaphore>, socket: TcpStrea
         .keep_alive(false)
         .serve_connection(TokioIo::new(Patient::new(socket, HEAD_DEADLINE)), service);
     if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection to the status page");
+        tracing::debug!(target: crate::logs::PAGE, %error, "a connection to the status page");
     }
 }
 

@@ -161,7 +161,7 @@ impl Scene {
         let addresses = [address.to_owned()];
         let event = Event::Listening { id: id.as_str(), addresses: &addresses };
         self.report.event_of(Some(self.name(node)), event);
-        tracing::info!(node = self.name(node), address, "listening");
+        tracing::info!(target: crate::logs::NODE, node = self.name(node), address, "listening");
     }
 
     /// A node is dead, and so is what it knew.
@@ -170,7 +170,7 @@ impl Scene {
             state.connected.retain(|(from, _)| *from != node);
             state.supported.retain(|(from, ..)| *from != node);
         });
-        tracing::info!(node = self.name(node), "killed");
+        tracing::info!(target: crate::logs::NODE, node = self.name(node), "killed");
     }
 
     /// Ends every wait with a failure.

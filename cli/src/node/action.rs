@@ -12,6 +12,7 @@ use headwater_tokio::Node;
 use tokio::time::timeout;
 
 use crate::failure::foreign;
+use crate::logs;
 
 /// What is done with the messages of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Actions {
                 let Message { peer, protocol, payload, .. } = message;
                 let start = payload.get(..payload.len().min(256)).unwrap_or_default();
                 let text = foreign(&String::from_utf8_lossy(start));
-                tracing::info!(%peer, %protocol, bytes = payload.len(), text, "message");
+                tracing::info!(target: logs::MESSAGE, %peer, %protocol, bytes = payload.len(), text, "message");
             }
             Some(Action::Drop) | None => {}
         }
@@ -97,24 +98,26 @@ impl Actions {
             Ok(()) => return,
             Err(SendError::Full { payload }) => (payload.clone(), payload.len()),
             Err(error) => {
-                tracing::trace!(%peer, %protocol, %error, "no echo");
+                tracing::trace!(target: logs::MESSAGE, %peer, %protocol, %error, "no echo");
                 return;
             }
         };
         let now = Instant::now();
         self.slow.retain(|_, until| *until > now);
         if self.slow.contains_key(&peer) {
-            tracing::trace!(%peer, %protocol, bytes, "an echo was dropped");
+            tracing::trace!(target: logs::MESSAGE, %peer, %protocol, bytes, "an echo was dropped");
             return;
         }
         let sent = timeout(ECHO_PATIENCE, self.node.send_wait(&peer, &protocol, payload)).await;
         match sent {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::trace!(%peer, %protocol, %error, "no echo"),
+            Ok(Err(error)) => {
+                tracing::trace!(target: logs::MESSAGE, %peer, %protocol, %error, "no echo");
+            }
             Err(_) => {
                 self.slow.insert(peer, now + PENALTY);
                 let text = "echoes are dropped: the peer does not read them";
-                tracing::warn!(%peer, %protocol, bytes, "{text}");
+                tracing::warn!(target: logs::MESSAGE, %peer, %protocol, bytes, "{text}");
             }
         }
     }

@@ -8,10 +8,12 @@ mod units;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use headwater_identity::NodeKey;
 use headwater_tls::{SetupError, Tls};
 use headwater_tokio::{Node, Started};
+use tokio::time::interval;
 
 use crate::admin::{Feed, Server};
 use crate::event::Event;
@@ -20,10 +22,13 @@ use crate::net::Security;
 use crate::report::Report;
 use crate::signal::Signals;
 use crate::status::Status;
-use crate::{address, keys, net};
+use crate::{address, keys, logs, net};
 
 use action::Actions;
 pub(crate) use settings::Settings;
+
+/// How often it is looked whether repeated lines of the log are to be told.
+const REPEATS_EVERY: Duration = Duration::from_secs(20);
 
 /// Runs the command.
 ///
@@ -57,13 +62,13 @@ pub(crate) async fn run(
         addresses.extend(address::reachable(net::listen(&node, at).await?, &id));
     }
     for address in &addresses {
-        tracing::info!(address, "listening");
+        tracing::info!(target: logs::NODE, address, "listening");
     }
     let listening = Event::Listening { id: id.as_str(), addresses: &addresses };
     feed.event(None, listening.clone());
     report.event(listening);
     if let Some(Server { url, .. }) = &page {
-        tracing::info!(url, "status page");
+        tracing::info!(target: logs::NODE, url, "status page");
         report.event(Event::Admin { url });
     }
     for address in &addresses {
@@ -71,14 +76,18 @@ pub(crate) async fn run(
     }
     keep(&node, &settings).await?;
     let mut actions = Actions::new(node.clone(), settings.protocols);
+    let mut ticks = interval(REPEATS_EVERY);
     loop {
         tokio::select! {
             biased;
             failure = signals.first() => {
-                tracing::info!(reason = failure.message, "stopping");
+                tracing::info!(target: logs::NODE, reason = failure.message, "stopping");
                 break;
             }
-            Some(notification) = notifications.recv() => {
+            notification = notifications.recv() => {
+                let Some(notification) = notification else {
+                    return Err(Failure::internal("the node ended by itself"));
+                };
                 feed.notification(None, &notification);
                 report.notification(None, &notification);
             }
@@ -86,7 +95,7 @@ pub(crate) async fn run(
                 report.message(&message);
                 actions.take(message).await;
             }
-            else => return Err(Failure::internal("the node ended by itself")),
+            _ = ticks.tick() => logs::tell_repeats(),
         }
     }
     net::stop(&node, &mut notifications, report, signals).await
@@ -161,7 +170,7 @@ fn channels(
 async fn keep(node: &Node, settings: &Settings) -> Result<(), Failure> {
     let (peers, most) = (settings.peers.len(), settings.limits.peers_max);
     if settings.limits.overcommit && peers > most {
-        tracing::warn!(peers, peers_max = most, "more peers to keep than may be connected");
+        tracing::warn!(target: logs::NODE, peers, peers_max = most, "more peers to keep than may be connected");
     }
     for addresses in &settings.peers {
         let kept = node.require(addresses.clone()).await;

@@ -63,7 +63,41 @@ fn log_says_how_much_is_logged() {
         assert!(logged.count() >= lines, "{ended:?}");
         assert_eq!(ended.stderr.is_empty(), lines == 0, "{ended:?}");
     }
-    assert_eq!(run(&["node", "--log", "a=b=c"]).status, Some(2));
+    for wrong in ["a=b=c", "tls=trace"] {
+        let ended = run(&["node", "--log", wrong]);
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        assert!(ended.stderr.join(" ").contains("node, peer, dial, link"), "{ended:?}");
+    }
+}
+
+#[test]
+fn the_same_trouble_is_logged_once_and_then_counted_unless_every_detail_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let quick = "[limits]\nbackoff.first = '10 ms'\nbackoff.ceiling = '20 ms'\n";
+    fs::write(&path, format!("peers = ['/ip4/127.0.0.1/tcp/{free}']\n{quick}")).unwrap();
+    let path = path.to_str().unwrap();
+    for (level, counted) in [("info", true), ("error,dial=debug", false)] {
+        let mut node = Running::start(&["node", "--json", "--log", level, "--config", path]);
+        for _ in 0..5 {
+            node.until(|event| event["event"] == "retrying");
+        }
+        node.signal("TERM");
+        let ended = node.wait();
+        let told = |line: &&String| line.contains("target=headwater::dial msg=\"not connected");
+        let lines: Vec<&String> = ended.stderr.iter().filter(told).collect();
+        if counted {
+            assert_eq!(lines.len(), 2, "{ended:?}");
+            assert!(!lines[0].contains("again="), "{ended:?}");
+            let (_, again) = lines[1].split_once(" again=").unwrap();
+            let again: u64 = again.split(' ').next().unwrap().parse().unwrap();
+            assert!(again >= 4, "{ended:?}");
+        } else {
+            assert!(lines.len() >= 5, "{ended:?}");
+            assert!(lines.iter().all(|line| !line.contains("again=")), "{ended:?}");
+        }
+    }
 }
 
 #[test]

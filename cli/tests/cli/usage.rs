@@ -161,7 +161,7 @@ fn logs_are_pairs_on_standard_error() {
     let log: Vec<&String> = ended.stderr.iter().filter(|line| line.starts_with("time=")).collect();
     assert!(
         log.iter()
-            .any(|line| line.contains(" level=info target=headwater::node msg=connected peer=Qm")),
+            .any(|line| line.contains(" level=info target=headwater::peer msg=connected peer=Qm")),
         "{ended:?}"
     );
     assert!(!ended.stderr.iter().any(|line| line.contains('\u{1b}')));
