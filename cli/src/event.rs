@@ -19,7 +19,7 @@
 //! | `error` | `message`, `status`, `code` | something went wrong; `status` is the exit status that tells what, `code` its name |
 //! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
 //! | `seed` | `seed`, `ok`, `hash`, `simulated_ms`, `healed_ms`, `steps`, `messages`, `failure`, `replay` | a run of `sim` is over; `hash` stands for everything that happened, `healed_ms` is the time from the last fault until the network was whole, `failure` and `replay` are `null` if it is ok |
-//! | `simulated` | `seeds`, `failed`, `hours`, `steps`, `messages`, `seconds` | all runs of `sim` are over; `hours` are simulated, `seconds` are not |
+//! | `simulated` | `seeds`, `asked`, `failed`, `hours`, `steps`, `messages`, `seconds` | all runs of `sim` are over, or it was interrupted: then `seeds`, those that were over, are fewer than were `asked` for; `hours` are simulated, `seconds` are not |
 //! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `healing`, `interrupted`, `ok` | the result of `demo` |
 //!
 //! `reason` and `message` are sentences, and may change; `code` is for programs, and stays. A code
@@ -57,7 +57,7 @@ Events of --json, one object a line on standard output, first field \"event\":
   key           id, path            the id of a key (keygen, id)
   seed          seed, ok, hash, simulated_ms, healed_ms, steps, messages, failure, replay
                                     a run of sim (failure, replay: null if it is ok)
-  simulated     seeds, failed, hours, steps, messages, seconds   all runs of sim
+  simulated     seeds, asked, failed, hours, steps, messages, seconds   all runs of sim
   table         nodes, traffic, pairs, protocols, healing, interrupted, ok
                                     the result of demo
 Where the file itself goes to standard output (--output -), events go to standard error.

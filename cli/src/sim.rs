@@ -3,9 +3,9 @@
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::report::Report;
+use crate::signal::Signals;
 use crate::status::Status;
 
 /// Run the simulator.
@@ -84,6 +85,7 @@ pub(crate) struct SeedEvent {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Summary {
     seeds: u64,
+    asked: u64,
     failed: u64,
     hours: f64,
     steps: u64,
@@ -95,53 +97,141 @@ pub(crate) struct Summary {
     healed: Duration,
 }
 
+/// How often somebody who waits is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// What the runs have to say.
+enum News {
+    /// One is over.
+    Ran(Ran),
+    /// The user ends them all.
+    Ended(Failure),
+}
+
 /// Runs the command.
 ///
 /// # Errors
 ///
-/// [`Status::Off`] if a seed failed.
+/// [`Status::Off`] if a seed failed; the signal that ended it, after what there is until then.
 pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
     headwater_sim::catch_panics();
-    let start = Instant::now();
     let count = args.seeds.end - args.seeds.start;
-    let bar = report.draws().then(|| bar(count));
-    let mut summary = Summary::default();
-    let (done, results) = channel();
-    let next = AtomicU64::new(args.seeds.start);
-    thread::scope(|scope| {
-        for _ in 0..jobs(args, count) {
-            let (done, next) = (done.clone(), &next);
-            scope.spawn(move || work(args, next, &done));
-        }
-        drop(done);
-        for result in results {
-            if let Some(bar) = &bar {
-                bar.inc(1);
-            }
-            summary.add(&result);
-            let event = seed_event(&result);
-            report.event(Event::Seed(&event));
-            if let (Some(failure), Some(replay)) = (&event.failure, &event.replay) {
-                let tell = || report.line(&format!("{failure}\n  {replay}"));
-                bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));
-            }
-        }
+    let jobs = jobs(args, count);
+    let (tell, news) = channel();
+    // The runtime is there for the signals alone.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format_args!("no runtime: {error}")))?;
+    let signals = runtime.block_on(async { Signals::install() })?;
+    let ended = tell.clone();
+    runtime.spawn(async move {
+        let _ = ended.send(News::Ended(signals.first().await));
     });
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
+    let next = Arc::new(AtomicU64::new(args.seeds.start));
+    for _ in 0..jobs {
+        let (args, next, tell) = (args.clone(), Arc::clone(&next), tell.clone());
+        // Whoever ends the program does not wait for runs: one may take minutes.
+        thread::spawn(move || work(&args, &next, &tell));
     }
-    summary.finish(start.elapsed());
+    let mut watch = Watch::start(report, args, jobs);
+    let ended = watch.until_over(&news);
+    next.store(args.seeds.end, Ordering::Relaxed);
+    let summary = watch.finish();
+    runtime.shutdown_background();
     report.event(Event::Simulated(&summary));
+    if ended.is_some() {
+        let Summary { seeds, asked, .. } = summary;
+        report.line(&format!("interrupted when {seeds} of {asked} seeds were over; until then:"));
+    }
     report.line(&summary.text());
-    match summary.failed {
-        0 => Ok(()),
-        1 => Err(Failure::new(Status::Off, "a seed failed")),
-        failed => Err(Failure::new(Status::Off, format!("{failed} seeds failed"))),
+    match (ended, summary.failed) {
+        (Some(failure), _) => Err(failure),
+        (None, 0) => Ok(()),
+        (None, 1) => Err(Failure::new(Status::Off, "a seed failed")),
+        (None, failed) => Err(Failure::new(Status::Off, format!("{failed} seeds failed"))),
+    }
+}
+
+/// Whoever waits for the runs: counts them, and shows how far they are.
+struct Watch {
+    report: Report,
+    summary: Summary,
+    start: Instant,
+    told: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Watch {
+    /// Starts to show them: as a bar on a terminal, else as a line from time to time.
+    fn start(report: Report, args: &Args, jobs: usize) -> Self {
+        let asked = args.seeds.end - args.seeds.start;
+        let summary = Summary { asked, ..Summary::default() };
+        let bar = report.draws().then(|| bar(asked));
+        let now = Instant::now();
+        if bar.is_none() && !report.is_json() {
+            let minutes = args.minutes.as_secs_f64() / 60.0;
+            report.remark(&format!(
+                "{asked} seeds of {} nodes and {minutes} simulated minutes, {jobs} at a time",
+                args.nodes
+            ));
+        }
+        Self { report, summary, start: now, told: now, bar }
+    }
+
+    /// Returns when all runs are over, or with what ended them.
+    fn until_over(&mut self, news: &Receiver<News>) -> Option<Failure> {
+        while self.summary.seeds < self.summary.asked {
+            match news.recv_timeout(TOLD_EVERY) {
+                Ok(News::Ran(ran)) => self.ran(&ran),
+                Ok(News::Ended(failure)) => return Some(failure),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Some(Failure::internal("the runs ended early"));
+                }
+            }
+            if self.told.elapsed() >= TOLD_EVERY {
+                self.tell();
+            }
+        }
+        None
+    }
+
+    fn ran(&mut self, ran: &Ran) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+        self.summary.add(ran);
+        let event = seed_event(ran);
+        self.report.event(Event::Seed(&event));
+        if let (Some(failure), Some(replay)) = (&event.failure, &event.replay) {
+            let tell = || self.report.line(&format!("{failure}\n  {replay}"));
+            self.bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));
+        }
+    }
+
+    fn tell(&mut self) {
+        self.told = Instant::now();
+        if self.bar.is_none() && !self.report.is_json() {
+            let Summary { seeds, asked, failed, .. } = self.summary;
+            let seconds = self.start.elapsed().as_secs();
+            self.report.remark(&format!("{seeds} of {asked} seeds, {failed} failed, {seconds} s"));
+        }
+    }
+
+    fn finish(mut self) -> Summary {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        self.summary.finish(self.start.elapsed());
+        self.summary
     }
 }
 
 fn jobs(args: &Args, seeds: u64) -> usize {
     if args.trace {
+        // Their steps would be mixed up.
         return 1;
     }
     let jobs = args.jobs.or_else(|| thread::available_parallelism().ok());
@@ -150,10 +240,7 @@ fn jobs(args: &Args, seeds: u64) -> usize {
 
 type Ran = (u64, Result<Outcome, headwater_sim::Failure>);
 
-/// Standard error, while one run writes its steps there.
-static TRACE: Mutex<()> = Mutex::new(());
-
-fn work(args: &Args, next: &AtomicU64, done: &Sender<Ran>) {
+fn work(args: &Args, next: &AtomicU64, tell: &Sender<News>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= args.seeds.end {
@@ -161,15 +248,15 @@ fn work(args: &Args, next: &AtomicU64, done: &Sender<Ran>) {
         }
         let options = options(args, seed);
         let ran = if args.trace {
-            let _alone = TRACE.lock();
-            let mut out = BufWriter::new(io::stderr().lock());
+            // Not locked: whoever ends the program has a word to say there.
+            let mut out = BufWriter::new(io::stderr());
             let ran = headwater_sim::run(&options, Some(&mut out));
             let _ = out.flush();
             ran
         } else {
             headwater_sim::run(&options, None)
         };
-        if done.send((seed, ran)).is_err() {
+        if tell.send(News::Ran((seed, ran))).is_err() {
             return;
         }
     }
@@ -262,8 +349,13 @@ impl Summary {
 }
 
 fn bar(seeds: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len} seeds  {eta} left");
-    ProgressBar::new(seeds).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style =
+        ProgressStyle::with_template("{wide_bar} {pos} of {len} seeds  {elapsed}, {eta} left");
+    let bar = ProgressBar::new(seeds);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    // It shows that something is done before the first run is over.
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
