@@ -25,9 +25,8 @@ pub(crate) struct Cli {
     /// Print one JSON object a line instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Run without encryption: anybody on the way can read and change what is sent, and peer
-    /// ids are not proven. Both sides have to be told so; without it they speak TLS.
-    #[arg(long, global = true)]
+    /// As behind the commands that have it.
+    #[arg(long, hide = true)]
     pub(crate) insecure: bool,
     /// What to log on standard error: error, warn, info, debug or trace; with a subsystem in front,
     /// that one's, as in warn,dial=debug. Subsystems are node, peer, dial, link, message, page and
@@ -46,7 +45,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run six nodes in this process, on tokio, smol and mio, and let them talk over loopback.
     #[command(after_help = MORE_HELP)]
-    Demo,
+    Demo(Secured),
     /// Run many nodes in virtual time on a network that fails as a seed says, and check that they
     /// keep what they promise and heal.
     #[command(after_help = MORE_HELP)]
@@ -81,10 +80,42 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
+impl Command {
+    /// How the links of the command are secured; `None` if it makes none between nodes.
+    pub(crate) const fn secured(&self) -> Option<&Secured> {
+        match self {
+            Self::Demo(secured) => Some(secured),
+            Self::Node(args) => Some(&args.secured),
+            Self::Listen(args) => Some(&args.common.secured),
+            Self::Send(args) => Some(&args.common.secured),
+            Self::Sim(_)
+            | Self::Status(_)
+            | Self::Why(_)
+            | Self::Keygen(_)
+            | Self::Id(_)
+            | Self::Man(_)
+            | Self::Completions(_) => None,
+        }
+    }
+}
+
+/// How links between nodes are secured.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Secured {
+    /// Run without encryption: anybody on the way can read and change what is sent, and peer
+    /// ids are not proven. Both sides have to be told so; without it they speak TLS.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
 /// Run a node.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Node {
-    /// A configuration file in TOML; cli/node.toml of the project explains every key.
+    /// A configuration file in TOML; cli/node.toml of the project explains every key. What else is
+    /// given here goes before it: --key, --admin, --admin-token, --authorities and --certificates
+    /// take the place of the file's; --listen, --peer, --allow and --admin-host are added to the
+    /// file's; --protocol is added, and takes the place of the same ID. Limits are set by the file
+    /// alone.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Where to listen, a multiaddr or IP:PORT; may be given more than once. Without this and
@@ -126,9 +157,13 @@ pub(crate) struct Node {
     /// once.
     #[arg(long, value_name = "NAME")]
     pub(crate) admin_host: Vec<String>,
-    /// Print what file and command line come to, as a configuration file, and end.
+    /// Print what file and command line come to, as a configuration file, and end. It reads the
+    /// files that they name, and finds what a start would find wrong with them; it tries no address.
     #[arg(long)]
     pub(crate) print_config: bool,
+    /// How its links are secured.
+    #[command(flatten)]
+    pub(crate) secured: Secured,
 }
 
 /// Which node is asked.
@@ -184,6 +219,9 @@ pub(crate) struct Common {
     /// Give up when the other side gives no sign of life for so many seconds.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    /// How its links are secured.
+    #[command(flatten)]
+    pub(crate) secured: Secured,
 }
 
 /// Wait for a file and store it.

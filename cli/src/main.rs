@@ -65,10 +65,19 @@ fn main() -> ExitCode {
 }
 
 fn run(report: Report, cli: Cli) -> Result<(), Failure> {
+    let insecure = match cli.command.secured() {
+        Some(secured) => cli.insecure || secured.insecure,
+        None if cli.insecure => {
+            let text =
+                "--insecure is for links between nodes: demo, node, listen and send have them";
+            return Err(Failure::new(Status::Usage, text));
+        }
+        None => false,
+    };
     match cli.command {
         Command::Keygen(args) => keys::keygen(report, args),
         Command::Id(args) => keys::id(report, args),
-        Command::Demo => demo::run(report, security(report, cli.insecure)),
+        Command::Demo(_) => demo::run(report, security(report, insecure)),
         Command::Sim(args) => sim::run(report, &args),
         Command::Man(args) => manual::pages(report, &args),
         Command::Completions(args) => manual::completions(report, &args),
@@ -76,21 +85,21 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Why(args) => with_runtime(async |_| look::why(report, args).await),
         Command::Node(args) if args.print_config => {
             let settings = node::Settings::new(&args)?;
-            node::check(&settings, security(report, cli.insecure))?;
+            node::check(&settings, security(report, insecure))?;
             report.print(settings.to_toml().trim_end());
             Ok(())
         }
         Command::Node(args) => {
-            let security = security(report, cli.insecure);
+            let security = security(report, insecure);
             let settings = node::Settings::new(&args)?;
             with_runtime(async |signals| node::run(report, settings, security, signals).await)
         }
         Command::Listen(args) => {
-            let security = security(report, cli.insecure);
+            let security = security(report, insecure);
             with_runtime(async |signals| listen::run(report, args, security, signals).await)
         }
         Command::Send(args) => {
-            let security = security(report, cli.insecure);
+            let security = security(report, insecure);
             with_runtime(async |signals| send::run(report, args, security, signals).await)
         }
     }

@@ -85,6 +85,23 @@ fn addresses_without_an_id_and_unknown_arguments_are_usage_errors() {
 }
 
 #[test]
+fn insecure_is_taken_where_there_are_links_and_nowhere_else() {
+    for command in ["demo", "node", "listen", "send"] {
+        assert!(run(&[command, "--help"]).stdout.join("\n").contains("--insecure"), "{command}");
+    }
+    for command in ["sim", "status", "why", "keygen", "id", "man", "completions"] {
+        assert!(!run(&[command, "--help"]).stdout.join("\n").contains("--insecure"), "{command}");
+    }
+    for args in [&["id", "--insecure", "x.pem"][..], &["--insecure", "id", "x.pem"]] {
+        let ended = run(args);
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        assert!(ended.stderr.join(" ").contains("--insecure"), "{ended:?}");
+    }
+    let printed = run(&["--insecure", "node", "--print-config"]);
+    assert!(printed.stderr[0].contains("nothing is encrypted"), "{printed:?}");
+}
+
+#[test]
 fn usage_errors_are_events_too() {
     for args in [&["--json", "flow"][..], &["--json", "send"]] {
         let ended = run(args);
