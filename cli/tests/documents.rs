@@ -38,12 +38,41 @@ fn flush_left(code: &str) -> String {
 fn the_readmes_examples_are_the_compiled_ones_and_short() {
     let examples = examples();
     let files: Vec<&str> = examples.iter().map(|(file, _)| file.as_str()).collect();
-    assert_eq!(files, ["runtime-tokio/examples/echo.rs", "tls/examples/custom_loop.rs"]);
+    let [echo, client, members] =
+        ["echo", "client", "members"].map(|name| format!("runtime-tokio/examples/{name}.rs"));
+    assert_eq!(files, [&echo, &client, &members, "tls/examples/custom_loop.rs"]);
     for (file, code) in &examples {
         assert!(flush_left(&read(file)).contains(&flush_left(code)), "{file} is different");
         assert!(code.lines().count() <= 30, "{file}: longer than 30 lines");
     }
-    assert_eq!(read(files[0]), examples[0].1, "the first is the whole file");
+    for (file, code) in &examples[..2] {
+        assert_eq!(read(file), *code, "the first two are whole files");
+    }
+}
+
+#[test]
+fn the_dependencies_of_the_readme_are_crates_of_the_project() {
+    let readme = read("README.md");
+    let blocks: Vec<&str> = readme
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|block| block.starts_with("[dependencies]"))
+        .collect();
+    assert_eq!(blocks.len(), 2, "tokio and smol");
+    let workspace = read("Cargo.toml");
+    for line in blocks.iter().flat_map(|block| block.lines().skip(1)) {
+        let (name, wanted) = line.split_once(" = ").expect(line);
+        let quoted: Vec<&str> = wanted.split('"').collect();
+        if let Some(path) = quoted[1].strip_prefix("headwater/") {
+            assert!(read(&format!("{path}/Cargo.toml")).contains(&format!("name = \"{name}\"")));
+        } else {
+            // The major version that the workspace builds with.
+            let ours = workspace.lines().find(|line| line.starts_with(&format!("{name} = ")));
+            let ours = ours.expect(name).split('"').nth(1).unwrap();
+            assert_eq!(ours.split('.').next(), Some(quoted[1]), "{line}");
+        }
+    }
 }
 
 #[test]
