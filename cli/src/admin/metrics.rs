@@ -207,6 +207,11 @@ fn peers(out: &mut Text<'_>) {
             labelled("peer", queued)
         },
     );
+    streams(out);
+}
+
+/// Connections and their streams.
+fn streams(out: &mut Text<'_>) {
     out.gauge("headwater_connections", "", "Connections, by what blocks them.", |snapshot| {
         let mut kinds: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
         for part in &snapshot.connections {
@@ -251,6 +256,13 @@ fn traffic(out: &mut Text<'_>) {
     out.counter("headwater_message_bytes", "bytes", "Bytes of their payloads.", |snapshot| {
         by_protocol(snapshot, |count| count.bytes)
     });
+    losses(out);
+    wire(out);
+}
+
+/// Messages that did not go where they were to go.
+#[expect(clippy::cast_precision_loss, reason = "values of OpenMetrics are floats")]
+fn losses(out: &mut Text<'_>) {
     out.counter(
         "headwater_messages_refused",
         "",
@@ -289,6 +301,10 @@ fn traffic(out: &mut Text<'_>) {
             lost.collect()
         },
     );
+}
+
+/// What connections carry, and what peers do on them that they may not.
+fn wire(out: &mut Text<'_>) {
     out.counter(
         "headwater_network_bytes",
         "bytes",

@@ -6,8 +6,8 @@ use std::time::Duration;
 use headwater_core::contract::Direction;
 use headwater_core::peers::{AddressSource, Level};
 use headwater_core::snapshot::{
-    AddressSnapshot, ConnectionSnapshot, Count, Failure, Next, Origin, PeerSnapshot, ProtocolCount,
-    Snapshot,
+    AddressSnapshot, ConnectionSnapshot, Count, Failure, LinkSnapshot, Next, Origin, PeerSnapshot,
+    ProtocolCount, Snapshot,
 };
 use headwater_core::time::Instant;
 use serde::{Deserialize, Serialize};
@@ -311,33 +311,7 @@ pub(crate) fn node(
     name_of: &dyn Fn(&str) -> Option<String>,
 ) -> NodeStatus {
     let node = &snapshot.node;
-    let texts = |protocols: &headwater_core::protocol::ProtocolSet| {
-        protocols.iter().filter(|p| !is_own(p)).map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let peers = node.peers.iter().map(|known| {
-        let protocols = texts(&known.protocols);
-        let missing = texts(&node.protocols).into_iter().filter(|name| !protocols.contains(name));
-        let connected = known.since.map(|since| millis(node.at.since(since)));
-        let missing = if connected.is_some() { missing.collect() } else { Vec::new() };
-        let (next, next_ms) = next_of(known, node.at);
-        PeerStatus {
-            id: known.peer.map(|id| id.to_string()),
-            name: known.peer.and_then(|id| name_of(id.as_str())),
-            level: if known.level == Level::High { "high" } else { "low" }.to_owned(),
-            required: !known.required.is_empty(),
-            stage: words::stage(known.stage).to_owned(),
-            connected_ms: connected,
-            failures: known.failures,
-            next: next.to_owned(),
-            next_ms,
-            protocols,
-            missing,
-            addresses: known.addresses.iter().map(|place| address(place, node.at)).collect(),
-            connections: snapshot.connections_of(known).map(connection).collect(),
-            blocked: words::in_the_way(snapshot, known),
-            why: words::why(snapshot, known),
-        }
-    });
+    let peers = node.peers.iter().map(|known| peer(snapshot, known, name_of));
     let pending = node
         .links
         .iter()
@@ -356,15 +330,7 @@ pub(crate) fn node(
             .collect(),
         protocols: texts(&node.protocols),
         peers: peers.collect(),
-        links: pending
-            .map(|link| LinkStatus {
-                direction: direction(link.direction).to_owned(),
-                remote: link.remote.to_string(),
-                peer: link.peer.or(link.expected).map(|peer| peer.to_string()),
-                stage: words::stage(link.stage).to_owned(),
-                age_ms: millis(node.at.since(link.since)),
-            })
-            .collect(),
+        links: pending.map(|one| link(one, node.at)).collect(),
         traffic: snapshot.traffic().iter().map(traffic).collect(),
         refusals: node
             .refusals
@@ -385,6 +351,52 @@ pub(crate) fn node(
         timers: snapshot.timers(),
         throughput,
     }
+}
+
+/// What is known of a peer.
+fn peer(
+    snapshot: &Snapshot,
+    known: &PeerSnapshot,
+    name_of: &dyn Fn(&str) -> Option<String>,
+) -> PeerStatus {
+    let node = &snapshot.node;
+    let protocols = texts(&known.protocols);
+    let missing = texts(&node.protocols).into_iter().filter(|name| !protocols.contains(name));
+    let connected = known.since.map(|since| millis(node.at.since(since)));
+    let missing = if connected.is_some() { missing.collect() } else { Vec::new() };
+    let (next, next_ms) = next_of(known, node.at);
+    PeerStatus {
+        id: known.peer.map(|id| id.to_string()),
+        name: known.peer.and_then(|id| name_of(id.as_str())),
+        level: if known.level == Level::High { "high" } else { "low" }.to_owned(),
+        required: !known.required.is_empty(),
+        stage: words::stage(known.stage).to_owned(),
+        connected_ms: connected,
+        failures: known.failures,
+        next: next.to_owned(),
+        next_ms,
+        protocols,
+        missing,
+        addresses: known.addresses.iter().map(|place| address(place, node.at)).collect(),
+        connections: snapshot.connections_of(known).map(connection).collect(),
+        blocked: words::in_the_way(snapshot, known),
+        why: words::why(snapshot, known),
+    }
+}
+
+fn link(link: &LinkSnapshot, now: Instant) -> LinkStatus {
+    LinkStatus {
+        direction: direction(link.direction).to_owned(),
+        remote: link.remote.to_string(),
+        peer: link.peer.or(link.expected).map(|peer| peer.to_string()),
+        stage: words::stage(link.stage).to_owned(),
+        age_ms: millis(now.since(link.since)),
+    }
+}
+
+/// The names of protocols, but for the nodes' own.
+fn texts(protocols: &headwater_core::protocol::ProtocolSet) -> Vec<String> {
+    protocols.iter().filter(|protocol| !is_own(protocol)).map(ToString::to_string).collect()
 }
 
 /// The exchanger's protocol is nobody's business but the nodes'.

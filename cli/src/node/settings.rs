@@ -84,57 +84,13 @@ impl Settings {
         let table = file.parse()?;
         for (key, item) in file.entries(table.get_ref(), KEYS)? {
             match key {
-                "key" | "authorities" | "certificates" => {
-                    let (place, what) = match key {
-                        "key" => (&mut settings.key, "the file of a key"),
-                        "authorities" => (&mut settings.authorities, "a file of certificates"),
-                        _ => (&mut settings.certificates, "a file of certificates"),
-                    };
-                    let path = Path::new(item.text(what)?);
-                    *place = Some(folder.unwrap_or(Path::new("")).join(path));
+                "key" | "authorities" | "certificates" | "allow" => {
+                    settings.take_identity(key, &item, folder.unwrap_or(Path::new("")))?;
                 }
-                "allow" => {
-                    let allow = settings.allow.get_or_insert_default();
-                    for (text, item) in item.texts(ID)? {
-                        allow.insert(id_of_key(text).ok_or_else(|| item.expected(ID))?);
-                    }
+                "admin" | "admin_token" | "admin_hosts" => {
+                    settings.take_page(key, &item, folder.unwrap_or(Path::new("")))?;
                 }
-                "admin" => {
-                    const EXPECTED: &str = "IP:PORT";
-                    let at = item.text(EXPECTED)?.parse().map_err(|_| item.expected(EXPECTED))?;
-                    settings.admin.at = Some(at);
-                }
-                "admin_token" => {
-                    let path = Path::new(item.text("the file of a token")?);
-                    settings.admin.token = Some(folder.unwrap_or(Path::new("")).join(path));
-                }
-                "admin_hosts" => {
-                    let hosts = item.texts("a name")?.into_iter();
-                    settings.admin.hosts = hosts.map(|(host, _)| host.to_owned()).collect();
-                }
-                "listen" => {
-                    let mut listen = Vec::new();
-                    for (text, item) in item.texts("an address to listen on")? {
-                        let at = address::to_listen(text);
-                        listen.push(at.map_err(|failure| item.wrong(failure.message))?);
-                    }
-                    settings.listen = Some(listen);
-                }
-                "peers" => {
-                    for (text, item) in item.texts("the address of a peer")? {
-                        let peer = address::of_required(text);
-                        settings.peer(peer.map_err(|failure| item.wrong(failure.message))?);
-                    }
-                }
-                "blacklist" => {
-                    const EXPECTED: &str = "IP, IP/PREFIX, IP:PORT, [IPv6]:PORT or a peer id";
-                    for (text, item) in item.texts(EXPECTED)? {
-                        let address = text.contains(['.', ':']);
-                        let rule = text.parse().ok();
-                        let rule = rule.filter(|_| address || id_of_key(text).is_some());
-                        settings.blacklist.push(rule.ok_or_else(|| item.expected(EXPECTED))?);
-                    }
-                }
+                "listen" | "peers" | "blacklist" => settings.take_places(key, &item)?,
                 "protocols" => settings.take_protocols(&item)?,
                 "limits" => limits = settings.take_limits(&item)?,
                 _ => {}
@@ -147,6 +103,73 @@ impl Settings {
         };
         settings.limits = fitted.map_err(|error| unsound(file, &limits, error))?;
         Ok(settings)
+    }
+
+    /// Who it is, and whom it lets in.
+    fn take_identity(&mut self, key: &str, item: &Item<'_>, folder: &Path) -> Result<(), Failure> {
+        if key == "allow" {
+            let allow = self.allow.get_or_insert_default();
+            for (text, item) in item.texts(ID)? {
+                allow.insert(id_of_key(text).ok_or_else(|| item.expected(ID))?);
+            }
+            return Ok(());
+        }
+        let (place, what) = match key {
+            "key" => (&mut self.key, "the file of a key"),
+            "authorities" => (&mut self.authorities, "a file of certificates"),
+            _ => (&mut self.certificates, "a file of certificates"),
+        };
+        *place = Some(folder.join(item.text(what)?));
+        Ok(())
+    }
+
+    /// Its status page.
+    fn take_page(&mut self, key: &str, item: &Item<'_>, folder: &Path) -> Result<(), Failure> {
+        const EXPECTED: &str = "IP:PORT";
+        match key {
+            "admin" => {
+                let at = item.text(EXPECTED)?.parse().map_err(|_| item.expected(EXPECTED))?;
+                self.admin.at = Some(at);
+            }
+            "admin_token" => {
+                self.admin.token = Some(folder.join(item.text("the file of a token")?));
+            }
+            _ => {
+                let hosts = item.texts("a name")?.into_iter();
+                self.admin.hosts = hosts.map(|(host, _)| host.to_owned()).collect();
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it listens, whom it dials and whom it keeps out.
+    fn take_places(&mut self, key: &str, item: &Item<'_>) -> Result<(), Failure> {
+        const RULE: &str = "IP, IP/PREFIX, IP:PORT, [IPv6]:PORT or a peer id";
+        match key {
+            "listen" => {
+                let mut listen = Vec::new();
+                for (text, item) in item.texts("an address to listen on")? {
+                    let at = address::to_listen(text);
+                    listen.push(at.map_err(|failure| item.wrong(failure.message))?);
+                }
+                self.listen = Some(listen);
+            }
+            "peers" => {
+                for (text, item) in item.texts("the address of a peer")? {
+                    let peer = address::of_required(text);
+                    self.peer(peer.map_err(|failure| item.wrong(failure.message))?);
+                }
+            }
+            _ => {
+                for (text, item) in item.texts(RULE)? {
+                    let address = text.contains(['.', ':']);
+                    let rule = text.parse().ok();
+                    let rule = rule.filter(|_| address || id_of_key(text).is_some());
+                    self.blacklist.push(rule.ok_or_else(|| item.expected(RULE))?);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn take_protocols(&mut self, item: &Item<'_>) -> Result<(), Failure> {

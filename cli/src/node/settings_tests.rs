@@ -75,6 +75,8 @@ fn mistakes_are_told_with_file_line_key_and_what_was_expected() {
         ),
         ("listen = ['/dns/a.b/tcp/1']", "node.toml:1: listen: cannot listen on /dns/a.b/tcp/1: a"),
         ("peers = ['/ip4/1.2.3.4/udp/1']", "at position 13: expected \"tcp\", found \"udp\""),
+        ("peers = ['/ip4/1.2.3.4/tcp/1/p2p/Qmfoo']", "no key has the id Qmfoo, expected a peer id"),
+        ("blacklist = ['Qmfoo']", "node.toml:1: blacklist: expected IP, IP/PREFIX, IP:PORT, [IP"),
         ("peers = [true]", "node.toml:1: peers: expected the address of a peer, found true"),
         (
             "blacklist = ['10.0.0.o']",
