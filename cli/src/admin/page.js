@@ -70,6 +70,16 @@ function current() {
   return status.nodes.find((node) => node.name === selected) || status.nodes[0];
 }
 
+// The tabs come and go, their list stays.
+byId("nodes").addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  const tabs = [...byId("nodes").children];
+  const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+  next.focus();
+  next.click();
+});
+
 function showTabs() {
   const list = byId("nodes");
   list.hidden = status.nodes.length < 2;
@@ -80,14 +90,6 @@ function showTabs() {
       tab.addEventListener("click", () => { selected = node.name; show(); });
       return tab;
     }));
-    list.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step) return;
-      const tabs = [...list.children];
-      const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
-      next.focus();
-      next.click();
-    });
   }
   [...list.children].forEach((tab, index) => {
     const chosen = status.nodes[index] === current();
