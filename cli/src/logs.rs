@@ -1,7 +1,8 @@
-//! Logs: one line of `key=value` pairs an event, on standard error, chosen by `--log` or `RUST_LOG`.
+//! Logs: one line of `key=value` pairs an event, on standard error, chosen by `--log` or
+//! `RUST_LOG`.
 //!
-//! Each line is of one of the [`SUBSYSTEMS`], whose levels can be chosen apart. A line that says the
-//! same as an earlier one is counted, and told later (`repeats.rs`).
+//! Each line is of one of the [`SUBSYSTEMS`], whose levels can be chosen apart. A line that says
+//! the same as an earlier one is counted, and told later (`repeats.rs`).
 
 mod repeats;
 

@@ -123,8 +123,8 @@ impl Report {
     }
 }
 
-/// Logs something that did not go as it should. The same of the same peer, or from the same place, is
-/// written once and then counted, unless every detail of it was asked for.
+/// Logs something that did not go as it should. The same of the same peer, or from the same place,
+/// is written once and then counted, unless every detail of it was asked for.
 fn trouble(node: Option<&str>, notification: &Notification) {
     match notification {
         Notification::Retrying { peer, address, failures, wait, cause, .. } => {

@@ -305,8 +305,8 @@ impl Config {
         in_range("offences_max", u64::from(self.offences_max), 1, 1_000_000)
     }
 
-    /// Places for peers that join before somebody has made room for them, or that are leaving: their
-    /// connections are as many as may be ending, within reason.
+    /// Places for peers that join before somebody has made room for them, or that are leaving:
+    /// their connections are as many as may be ending, within reason.
     pub(crate) fn further_places(&self) -> usize {
         let places = self.ending_max.checked_div(self.connections_per_peer_max).unwrap_or(0);
         places.min(self.peers_max).max(2)

@@ -374,7 +374,8 @@ display!(Refusal {
     Self::TooManyPending => "too many links without a proven identity (pending_max)",
     Self::TooManyPeers => "too many peers (peers_max)",
     Self::TooManyConnections => "too many connections of that peer (connections_per_peer_max)",
-    Self::TooManyFromSource => "too many links without a proven identity from there (pending_per_source_max)",
+    Self::TooManyFromSource =>
+        "too many links without a proven identity from there (pending_per_source_max)",
     Self::SourceResting => "links from there failed lately, it is heard again a little later",
     Self::TooManyUntold => "too many peers that the application has yet to be told of",
     Self::Blocked => "blocked",
@@ -422,7 +423,8 @@ display!(ApplicationError {
     Self::NotRegistered => "the protocol is not registered",
     Self::TooManyProtocols => "too many protocols (protocols_max)",
     Self::ReservedProtocol => "that protocol belongs to the node",
-    Self::TooManyRequired => "too many required peers (required_max, or peers_max without overcommit)",
+    Self::TooManyRequired =>
+        "too many required peers (required_max, or peers_max without overcommit)",
     Self::NotRequired => "no such required peer",
     Self::DifferentPeers => "the addresses do not all name the same peer",
     Self::NoAddress => "no address to dial",

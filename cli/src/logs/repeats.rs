@@ -2,10 +2,10 @@
 //! written as one line when their window is over.
 //!
 //! Whoever logs says what makes two lines the same, by the field `same`, which is not written. A
-//! window is a minute at first, and longer each time as long as there is something to count, so that
-//! a peer that stays away for a week is told of once an hour. Whoever was quiet for a whole window
-//! is forgotten: its next line is news, and so is the next line about a peer that was connected in
-//! between.
+//! window is a minute at first, and longer each time as long as there is something to count, so
+//! that a peer that stays away for a week is told of once an hour. Whoever was quiet for a whole
+//! window is forgotten: its next line is news, and so is the next line about a peer that was
+//! connected in between.
 //!
 //! Invariant: of lines that are the same, those written and those counted in written lines are all
 //! that came, once [`Repeats::all`] was called.

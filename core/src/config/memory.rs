@@ -60,11 +60,12 @@ impl Config {
     /// All of these are lowered by one factor, the largest for which the sum fits, none of them
     /// below its least and none that is lower already: `receive_streams_max` (least 12 for each
     /// connection of a peer), `message_max` (64 KiB), `assembly_max` (1 MiB), `inbox_max`
-    /// (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`, `dials_max`,
-    /// `required_dials_max` (16 each), `protocols_max` (64) and `window_growth_max` (0). Before that `ending_max` becomes
-    /// a quarter of the connections there may be, at most. The number of peers and of their
-    /// connections stays as it is. With `overcommit` it is the sum for one peer out of
-    /// four that has to fit; limits at their least are then accepted whatever the sum.
+    /// (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`,
+    /// `dials_max`, `required_dials_max` (16 each), `protocols_max` (64) and `window_growth_max`
+    /// (0). Before that `ending_max` becomes a quarter of the connections there may be, at most.
+    /// The number of peers and of their connections stays as it is. With `overcommit` it is the sum
+    /// for one peer out of four that has to fit; limits at their least are then accepted whatever
+    /// the sum.
     ///
     /// # Errors
     ///
@@ -144,9 +145,10 @@ impl Config {
     ///
     /// `further` peers may be joining or leaving: as many as have `ending_max` connections, but at
     /// least 2 and at most `peers_max`. The second line is for links that wait for what becomes of
-    /// the connections that their peer has, or that have crossed another one. The tables are 4 MiB, 512 bytes for each
-    /// of `addresses_max`, 128 for each of `rules_max` and 2 KiB for each of `required_max`. What
-    /// the application keeps, and what the operating system holds for sockets, is not in it.
+    /// the connections that their peer has, or that have crossed another one. The tables are 4 MiB,
+    /// 512 bytes for each of `addresses_max`, 128 for each of `rules_max` and 2 KiB for each of
+    /// `required_max`. What the application keeps, and what the operating system holds for sockets,
+    /// is not in it.
     #[must_use]
     pub fn memory_max(&self) -> usize {
         let further = self.further_places();

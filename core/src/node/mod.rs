@@ -23,8 +23,8 @@
 //! What led to nothing is remembered, so that the node can say why it is not connected.
 //!
 //! Bounds: 64 listeners, `dials_max` dials, `pending_max` accepted links without a proof,
-//! `peers_max` peers, and some more that are joining or leaving, with `connections_per_peer_max` live
-//! links and two more each; 64 refusals to tell; those of its machines.
+//! `peers_max` peers, and some more that are joining or leaving, with `connections_per_peer_max`
+//! live links and two more each; 64 refusals to tell; those of its machines.
 
 mod dials;
 mod history;
@@ -211,8 +211,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`ApplicationError::Stopping`], [`ApplicationError::TooManyListeners`] (outcomes that were not
-    /// read count, as those to come do).
+    /// [`ApplicationError::Stopping`], [`ApplicationError::TooManyListeners`] (outcomes that were
+    /// not read count, as those to come do).
     pub fn listen(
         &mut self,
         now: Instant,

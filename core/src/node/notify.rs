@@ -3,8 +3,8 @@
 //! Per peer it is state, not a log: what was told against what is. A peer that came and went
 //! while the application slept is told once, with a count; of the failures of a required peer the
 //! latest. Bounds: one entry for each peer with news, and no newcomer while `peers_max`, or 64,
-//! have left that the application does not know of; answers to calls, at most `dials_max` about dials
-//! and 64 about listeners, those to come included; the newest 64 refusals.
+//! have left that the application does not know of; answers to calls, at most `dials_max` about
+//! dials and 64 about listeners, those to come included; the newest 64 refusals.
 
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;

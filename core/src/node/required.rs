@@ -73,7 +73,8 @@ impl Node {
     /// others are refused and tried again, as long as it takes.
     ///
     /// ```
-    /// # use headwater_core::{config::Config, contract::Command, node::Node, seed::Seed, time::Instant};
+    /// # use headwater_core::{config::Config, contract::Command, node::Node};
+    /// # use headwater_core::{seed::Seed, time::Instant};
     /// # let local = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse()?;
     /// # let now = Instant::ZERO;
     /// # let mut node = Node::new(Config::default(), Seed::from_u64(1), local, now)?;

@@ -1,7 +1,8 @@
 //! Where peers may be dialled (spec 9.5).
 //!
 //! State: addresses by peer, each with where it comes from and when it was last good. Events: an
-//! address is told, is dialled with success, leads to somebody else, is taken back. Question: where is this peer, best address first?
+//! address is told, is dialled with success, leads to somebody else, is taken back. Question: where
+//! is this peer, best address first?
 //!
 //! Invariants: A1 only what can be dialled is kept: no port 0, no unspecified, multicast or
 //! broadcast address, and nothing that an accepted link seems to come from, which the book is

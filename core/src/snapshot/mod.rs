@@ -3,15 +3,15 @@
 //! [`Node::snapshot`](crate::node::Node::snapshot) tells who it talks to and why not,
 //! [`Connection::snapshot`](crate::connection::Connection::snapshot) how each link does; a
 //! [`Snapshot`] is the two together. Whoever has both halves on one task calls
-//! [`Endpoint::snapshot`](crate::endpoint::Endpoint::snapshot). Whoever has not asks the connections
-//! first and the node last: then nothing that a connection has counted is missing or counted
-//! twice, because the node tells which of them it still has.
+//! [`Endpoint::snapshot`](crate::endpoint::Endpoint::snapshot). Whoever has not asks the
+//! connections first and the node last: then nothing that a connection has counted is missing or
+//! counted twice, because the node tells which of them it still has.
 //!
 //! Invariants: V1 taking a snapshot changes nothing. V2 it costs O(peers, links and streams), and
 //! only then allocates; what it is made of are plain counters that the machines add to. V3 totals
 //! of [`Snapshot::traffic`] never shrink from one snapshot to a later one, unless a connection was
-//! lost without its last report; what one decodes after its end is in them once it is done. V4 lists are in an order
-//! that follows from ids alone.
+//! lost without its last report; what one decodes after its end is in them once it is done. V4
+//! lists are in an order that follows from ids alone.
 //!
 //! Bounds: of what happened the node keeps the last failure of each of [`PLACES_MAX`] addresses,
 //! the last refusal of each of [`TURNED_AWAY_MAX`] peers, the last loss of as many, and counts for
