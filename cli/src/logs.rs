@@ -166,16 +166,17 @@ where
         let text = format!("level={level} target={}", meta.target());
         let mut pairs = Pairs { text, ..Pairs::default() };
         event.record(&mut pairs);
-        let Pairs { text, same, peer, message } = &pairs;
+        let Pairs { text, same, peer, message, burst } = &pairs;
         let (now, time) = (Instant::now(), Time::now());
         let mut repeats = repeats();
         let mut told = repeats.due(now);
-        if message == CONNECTED {
+        let is_new = same.as_ref().is_none_or(|same| {
+            let burst = burst.parse().unwrap_or(1);
+            repeats.is_new(now, Line { same, peer, message, text, burst })
+        });
+        if is_new && message == CONNECTED {
             told.append(&mut repeats.forget(now, peer));
         }
-        let is_new = same
-            .as_ref()
-            .is_none_or(|same| repeats.is_new(now, Line { same, peer, message, text }));
         drop(repeats);
         for line in told {
             writeln!(writer, "{time}{line}")?;
@@ -192,6 +193,8 @@ struct Pairs {
     same: Option<String>,
     peer: String,
     message: String,
+    /// How many of its kind are written before the others are counted; this is not written either.
+    burst: String,
 }
 
 impl Pairs {
@@ -199,6 +202,10 @@ impl Pairs {
         let key = match field.name() {
             "same" => {
                 self.same = Some(value.to_owned());
+                return;
+            }
+            "burst" => {
+                value.clone_into(&mut self.burst);
                 return;
             }
             "message" => {

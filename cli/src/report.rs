@@ -11,6 +11,9 @@ use crate::event::{self, Event, Line};
 use crate::failure::Failure;
 use crate::{code, logs};
 
+/// How often a peer may come and go within a minute before that is counted in the log.
+const BURST: u64 = 5;
+
 /// Prints results, events and failures. Lines are written whole, whichever thread prints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
@@ -54,12 +57,21 @@ impl Report {
     /// as it likes, is logged at the level of traces alone.
     pub(crate) fn notification(self, node: Option<&str>, notification: &Notification) {
         event::of(notification, |event| self.event_of(node, event));
+        let kind = |key: &dyn Fn() -> String| {
+            (!tracing::enabled!(target: logs::PEER, Level::DEBUG)).then(key)
+        };
         match notification {
             Notification::Connected { peer } => {
-                tracing::info!(target: logs::PEER, node, %peer, "{}", logs::CONNECTED);
+                let same = kind(&|| format!("up {node:?} {peer}"));
+                let (same, burst) = (same.as_deref(), BURST);
+                tracing::info!(target: logs::PEER, same, burst, node, %peer, "{}", logs::CONNECTED);
             }
             Notification::Disconnected { peer, reason, .. } => {
-                tracing::info!(target: logs::PEER, node, %peer, %reason, "disconnected");
+                let same = kind(&|| format!("down {node:?} {peer} {}", code::close(reason)));
+                let (same, burst) = (same.as_deref(), BURST);
+                tracing::info!(
+                    target: logs::PEER, same, burst, node, %peer, %reason, "disconnected"
+                );
             }
             Notification::Supported { peer, protocol } => {
                 tracing::trace!(target: logs::PEER, node, %peer, %protocol, "supported");

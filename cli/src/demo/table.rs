@@ -30,6 +30,9 @@ pub(crate) struct Table {
     /// What it was at, if it was interrupted.
     #[serde(skip)]
     step: &'static str,
+    /// Messages that nobody sent.
+    #[serde(skip)]
+    strays: u64,
 }
 
 /// How a demo ended.
@@ -158,6 +161,7 @@ impl Table {
                 .collect(),
             interrupted: end == End::Interrupted,
             step: state.step,
+            strays: state.strays,
             ok: end == End::Played && complete && state.strays == 0 && !state.traffic.is_empty(),
         }
     }
@@ -197,7 +201,7 @@ impl Table {
             let seconds = Duration::from_millis(*millis).as_secs_f32();
             lines.push(format!("{node} was {fault}, back with {peers} peers after {seconds:.1} s"));
         }
-        let off = self.pairs.iter().any(|row| is_off(&row));
+        let off = self.strays > 0 || self.pairs.iter().any(|row| is_off(&row));
         lines.push(match (self.ok, self.interrupted && !off) {
             (true, _) => "all right".to_owned(),
             (false, true) => "interrupted before the end: nothing was off until then".to_owned(),
@@ -288,6 +292,9 @@ mod tests {
         assert!(text.contains("1/9") && text.contains("so far"), "{text}");
         assert!(!text.contains("off:") && !text.contains("OFF"), "{text}");
         assert!(text.ends_with("nothing was off until then"), "{text}");
+        cut.strays = 1;
+        assert!(cut.text().ends_with("something is off"), "{}", cut.text());
+        cut.strays = 0;
         cut.pairs[0].sum.checksums_wrong = 1;
         assert!(cut.text().ends_with("something is off"), "{}", cut.text());
     }

@@ -1,5 +1,5 @@
-//! Lines that say the same again and again: the first is written, further ones are counted and
-//! written as one line when their window is over.
+//! Lines that say the same again and again: the first ones are written, further ones are counted
+//! and written as one line when their window is over.
 //!
 //! Whoever logs says what makes two lines the same, by the field `same`, which is not written. A
 //! window is a minute at first, and longer each time as long as there is something to count, so
@@ -44,6 +44,8 @@ pub(super) struct Line<'a> {
     pub(super) message: &'a str,
     /// All of it, without the time.
     pub(super) text: &'a str,
+    /// How many of them in a window are written before the others are counted.
+    pub(super) burst: u64,
 }
 
 /// Lines that were written lately, and how often they came since.
@@ -57,6 +59,9 @@ struct Kind {
     peer: String,
     /// The last one that was not written.
     text: String,
+    /// How many were written in this window, and how many may be.
+    written: u64,
+    burst: u64,
     /// How many were not written.
     count: u64,
     since: Instant,
@@ -89,6 +94,10 @@ impl Repeats {
         let full = self.kinds.len() >= KEPT && !self.kinds.contains_key(key);
         let key = if full { line.message } else { key };
         if let Some(kind) = self.kinds.get_mut(key) {
+            if kind.written < kind.burst {
+                kind.written += 1;
+                return true;
+            }
             kind.count = kind.count.saturating_add(1);
             kind.text = if full {
                 format!("msg={:?} of=others", line.message)
@@ -97,8 +106,16 @@ impl Repeats {
             };
             return false;
         }
-        let (peer, text) = (line.peer.to_owned(), String::new());
-        self.kinds.insert(key.to_owned(), Kind { peer, text, count: 0, since: now, window: 0 });
+        let kind = Kind {
+            peer: line.peer.to_owned(),
+            text: String::new(),
+            written: 1,
+            burst: line.burst,
+            count: 0,
+            since: now,
+            window: 0,
+        };
+        self.kinds.insert(key.to_owned(), kind);
         true
     }
 
@@ -111,6 +128,8 @@ impl Repeats {
             }
             told.extend(kind.told(now));
             let again = kind.count > 0;
+            // Whoever goes on is heard no sooner than in the next line that counts.
+            kind.written = kind.burst;
             (kind.count, kind.since) = (0, now);
             kind.window = WINDOWS.len().saturating_sub(1).min(kind.window.saturating_add(1));
             again
@@ -118,12 +137,12 @@ impl Repeats {
         told
     }
 
-    /// Forgets the lines about a peer, for what comes about it now is news; what was counted is to
-    /// be written.
+    /// Forgets the lines about a peer of which one in a window is written, for what comes about it
+    /// now is news; what was counted is to be written.
     pub(super) fn forget(&mut self, now: Instant, peer: &str) -> Vec<String> {
         let mut told = Vec::new();
         self.kinds.retain(|_, kind| {
-            let other = kind.peer != peer;
+            let other = kind.peer != peer || kind.burst > 1;
             if !other {
                 told.extend(kind.told(now));
             }
@@ -149,7 +168,7 @@ mod tests {
     use super::*;
 
     fn line<'a>(same: &'a str, peer: &'a str) -> Line<'a> {
-        Line { same, peer, message: "refused", text: "level=warn msg=refused" }
+        Line { same, peer, message: "refused", text: "level=warn msg=refused", burst: 1 }
     }
 
     #[test]
@@ -202,13 +221,26 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_is_written_and_is_not_forgotten_with_its_peer() {
+        let (mut repeats, now) = (Repeats::new(), Instant::now());
+        let line = Line { burst: 3, ..line("up a", "Qma") };
+        let written = (0..10).filter(|_| {
+            let _ = repeats.forget(now, "Qma");
+            repeats.is_new(now, line)
+        });
+        assert_eq!(written.count(), 3);
+        assert_eq!(repeats.due(now + WINDOWS[0]), ["level=warn msg=refused again=7 within=60s"]);
+        assert!(!repeats.is_new(now + WINDOWS[0], line));
+    }
+
+    #[test]
     fn what_is_kept_is_bounded_and_nothing_is_uncounted() {
         let (mut repeats, now) = (Repeats::new(), Instant::now());
         let (many, long) = (10 * KEPT as u64, "é".repeat(LINE_MAX));
         let mut written = 0;
         for number in 0..many {
             let same = format!("{number}{long}");
-            let line = Line { same: &same, peer: "", message: "refused", text: &long };
+            let line = Line { same: &same, peer: "", message: "refused", text: &long, burst: 1 };
             written += u64::from(repeats.is_new(now, line));
         }
         assert!(repeats.kinds.len() <= KEPT + 1);

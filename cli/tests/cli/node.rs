@@ -178,3 +178,35 @@ fn printing_the_configuration_finds_what_a_start_would() {
         }
     }
 }
+
+#[test]
+fn a_peer_that_comes_and_goes_is_logged_a_few_times_and_then_counted() {
+    let mut node = Running::start(&["node", "--json", "--log", "info"]);
+    let listening = node.until(|event| event["event"] == "listening");
+    let address = listening["addresses"][0].as_str().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    let key = key.to_str().unwrap();
+    run(&["keygen", key]);
+    let start = Instant::now();
+    for _ in 0..8 {
+        // It ends by itself: the node has no protocol for files.
+        assert_eq!(run(&["send", "--key", key, &address]).status, Some(6));
+        node.until(|event| event["event"] == "disconnected");
+    }
+    node.signal("TERM");
+    let ended = node.wait();
+    for message in [" msg=connected ", " msg=disconnected "] {
+        let lines: Vec<_> = ended.stderr.iter().filter(|line| line.contains(message)).collect();
+        let (counted, told): (Vec<_>, Vec<_>) =
+            lines.iter().partition(|line| line.contains(" again="));
+        let again = |line: &&&String| {
+            let (_, again) = line.split_once(" again=").unwrap();
+            again.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        let counted: u64 = counted.iter().map(again).sum();
+        assert_eq!(told.len() as u64 + counted, 8, "{ended:?}");
+        // On a machine so slow that they were in two windows, more of them are written.
+        assert!(counted == 3 || start.elapsed() > Duration::from_secs(60), "{ended:?}");
+    }
+}

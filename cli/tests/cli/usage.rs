@@ -39,6 +39,7 @@ fn one_side_without_encryption_is_told_on_the_side_that_can_see_it() {
     let refused = listener.until(|event| event["event"] == "refused");
     let reason = refused["reason"].as_str().unwrap();
     assert!(reason.contains("the other side seems to be insecure"), "{reason}");
+    assert_eq!(refused["code"], "closed.channel.speaks_plain");
 
     let to = folder.path().join("insecure");
     let (mut listener, address) = listen(&to, &["--insecure", "--json"]);
@@ -46,6 +47,7 @@ fn one_side_without_encryption_is_told_on_the_side_that_can_see_it() {
     let refused = listener.until(|event| event["event"] == "refused");
     let reason = refused["reason"].as_str().unwrap();
     assert!(reason.contains("the other side seems to speak TLS"), "{reason}");
+    assert_eq!(refused["code"], "closed.channel.speaks_tls");
 }
 
 #[test]
