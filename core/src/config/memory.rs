@@ -145,10 +145,10 @@ impl Config {
     ///
     /// `further` peers may be joining or leaving: as many as have `ending_max` connections, but at
     /// least 2 and at most `peers_max`. The second line is for links that wait for what becomes of
-    /// the connections that their peer has, or that have crossed another one. The tables are 4 MiB,
-    /// 512 bytes for each of `addresses_max`, 128 for each of `rules_max` and 2 KiB for each of
-    /// `required_max`. What the application keeps, and what the operating system holds for sockets,
-    /// is not in it.
+    /// the connections that their peer has, or of an earlier link, or that have crossed another
+    /// one. The tables are 4 MiB, 512 bytes for each of `addresses_max`, 128 for each of `rules_max`
+    /// and 2 KiB for each of `required_max`. What the application keeps, and what the operating
+    /// system holds for sockets, is not in it.
     #[must_use]
     pub fn memory_max(&self) -> usize {
         let further = self.further_places();

@@ -115,6 +115,10 @@ impl<C: SecureChannel> Connection<C> {
         if let Some(verdict) = order.live_verdict {
             self.on_live_verdict(now, verdict);
         }
+        // It may come with the verdict that makes the connection live.
+        if order.probe && self.phase.is_live() {
+            self.outer.probe(now);
+        }
         if !order.adopt.is_empty() {
             self.adopt(now, order.adopt);
         }

@@ -211,9 +211,6 @@ impl<C: SecureChannel> Connection<C> {
         if let Some(reason) = order.close.take_if(cuts_off).filter(|_| !self.is_closed()) {
             self.abort(now, reason);
         }
-        if order.probe && self.phase.is_live() {
-            self.outer.probe(now);
-        }
         self.on_order(now, order);
     }
 

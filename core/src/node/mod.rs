@@ -9,6 +9,7 @@
 //! links of a peer that are establishing one is chosen: of two dials that cross, the one made by
 //! the peer with the larger id (spec 4.2). The other goes on until that one is live, because the
 //! other end may have settled on it before it knew of both; if the chosen one fails, it is next.
+//! Of two that the peer made, the first is chosen; the other waits until that one is live or gone.
 //!
 //! Invariants: N1 a peer has an entry while it has a link beyond the proof, or the application
 //! has something to be told about it. N2 what the application is told of a peer alternates

@@ -21,7 +21,8 @@ pub(super) struct Peer {
     pub(super) links: SmallVec<[ConnectionId; 2]>,
     /// The link that is being established.
     pub(super) establishing: Option<ConnectionId>,
-    /// The loser of a tie against it; never there without it.
+    /// What is next if it fails: the loser of a tie against it, or a later link of the same
+    /// direction; never there without it.
     pub(super) runner_up: Option<RunnerUp>,
     /// They wait for their first verdict; never there without them.
     pub(super) hold: Option<Hold>,
@@ -35,13 +36,24 @@ pub(super) struct Peer {
     pub(super) since: Instant,
 }
 
-/// A link that lost a tie goes on until the winner is live: the other end may have settled on it
-/// before it knew of the winner, which it then turns away. If the winner fails, it takes its place.
+/// Stands behind the link that is being established, and takes its place if that one fails.
 #[derive(Debug)]
 pub(super) struct RunnerUp {
     pub(super) id: ConnectionId,
-    /// It waits for the verdict that it goes live, with the list that it exchanged, if it did.
-    pub(super) waits: Option<Option<ProtocolSet>>,
+    pub(super) state: Waits,
+}
+
+/// What a runner-up waits for.
+#[derive(Debug)]
+pub(super) enum Waits {
+    /// Its first verdict: the peer has made it after the link before it, and may have dropped
+    /// that one. It is judged when that one is live, or gone.
+    Unjudged,
+    /// Nothing: it lost a tie and goes on until the winner is live, because the other end may
+    /// have settled on it before it knew of the winner, which it then turns away.
+    Nothing,
+    /// The same, and the verdict that it goes live, with the list that it exchanged, if it did.
+    Live(Option<ProtocolSet>),
 }
 
 impl Peer {
@@ -139,6 +151,8 @@ impl Peers {
             assert_eq!(known.links.is_empty(), known.push.is_none());
             if let Some(second) = &known.runner_up {
                 assert!(known.establishing.is_some_and(|first| first != second.id));
+                // What is held gets its verdict with all that wait.
+                assert!(known.hold.is_none() || !matches!(second.state, Waits::Unjudged));
             }
             if let Some(hold) = &known.hold {
                 assert!(known.establishing.is_some());
@@ -215,14 +229,16 @@ impl Node {
             // What it has to say has crossed the order, which is its verdict.
             return;
         }
-        let (version, dial, expected) = (link.version, link.dial, link.expected);
+        let expected = link.expected;
         let known = self.peers.entry(peer);
         if known.hold.is_some() {
             // It was never told to go on.
             return;
         }
         if let Some(second) = known.runner_up.as_mut().filter(|second| second.id == id) {
-            second.waits = Some(theirs);
+            if !matches!(second.state, Waits::Unjudged) {
+                second.state = Waits::Live(theirs);
+            }
             return;
         }
         // The loser of a tie may get here before it hears that it lost (D-46).
@@ -234,11 +250,30 @@ impl Node {
         }
         let known = self.peers.entry(peer);
         known.establishing = None;
-        known.links.push(id);
-        if let Some(second) = known.runner_up.take() {
-            let order = close_order(CloseReason::Refused(Refusal::Duplicate));
-            self.links.order(second.id, order);
+        let second = known.runner_up.take();
+        self.go_live(now, id, peer, theirs);
+        match second {
+            Some(RunnerUp { id, state: Waits::Unjudged }) => self.judge_late(now, id, peer),
+            Some(RunnerUp { id, .. }) => {
+                let order = close_order(CloseReason::Refused(Refusal::Duplicate));
+                self.links.order(id, order);
+            }
+            None => {}
         }
+    }
+
+    /// A link is a way to its peer from now on.
+    fn go_live(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        peer: PeerId,
+        theirs: Option<ProtocolSet>,
+    ) {
+        let Some(link) = self.links.get(id) else { return };
+        let (version, dial) = (link.version, link.dial);
+        let known = self.peers.entry(peer);
+        known.links.push(id);
         if known.links.len() == 1 {
             known.theirs = PeerProtocols::new();
             known.news.connected();
@@ -337,6 +372,8 @@ impl Node {
             (Some(source), CloseReason::Stopping | CloseReason::Blocked) => {
                 self.sources.settled(source);
             }
+            // Its peer was proven; nothing was decided of it.
+            (Some(source), _) if peer.is_some() => self.sources.settled(source),
             (Some(source), _) => self.sources.failed(now, source),
             (None, _) => {}
         }
@@ -366,13 +403,16 @@ impl Node {
             known.runner_up = second.filter(|second| second.id != id);
             return false;
         }
-        if let Some(RunnerUp { id, waits }) = second {
-            known.establishing = Some(id);
-            if let Some(theirs) = waits {
+        known.establishing = second.as_ref().map(|second| second.id);
+        match second {
+            Some(RunnerUp { id, state: Waits::Unjudged }) => {
+                known.establishing = None;
+                self.judge_late(now, id, peer);
+            }
+            Some(RunnerUp { id, state: Waits::Live(theirs) }) => {
                 self.on_established(now, id, theirs);
             }
-        } else {
-            known.establishing = None;
+            Some(RunnerUp { state: Waits::Nothing, .. }) | None => {}
         }
         true
     }

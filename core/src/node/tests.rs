@@ -11,6 +11,7 @@ use crate::connection::{Closed, Verdict};
 use crate::error::DialError;
 
 mod admission;
+mod again;
 mod bounds;
 mod inside;
 mod lists;
@@ -266,19 +267,21 @@ fn this_node_is_not_a_peer_of_itself() {
 }
 
 #[test]
-fn a_second_link_is_a_duplicate_before_the_first_is_live_and_one_too_many_after() {
+fn a_third_link_is_a_duplicate_before_the_first_is_live_and_one_too_many_after() {
     let mut node = node();
     let listener = listening(&mut node);
-    let links = [0; 3].map(|_| accepted(&mut node, listener));
-    prove(&mut node, links[0], 1);
-    prove(&mut node, links[1], 1);
-    assert_eq!(refusal(&mut node, links[1]), Refusal::Duplicate);
-    close(&mut node, links[1], CloseReason::Refused(Refusal::Duplicate));
+    let links = [0; 4].map(|_| accepted(&mut node, listener));
+    for link in &links[..3] {
+        prove(&mut node, *link, 1);
+    }
+    assert_eq!(refusal(&mut node, links[2]), Refusal::Duplicate);
+    close(&mut node, links[2], CloseReason::Refused(Refusal::Duplicate));
+    close(&mut node, links[1], CloseReason::RemoteClosed);
     exchange(&mut node, links[0]);
-    prove(&mut node, links[2], 1);
+    prove(&mut node, links[3], 1);
     alive(&mut node, links[0]);
-    assert_eq!(refusal(&mut node, links[2]), Refusal::TooManyConnections);
-    close(&mut node, links[2], CloseReason::Refused(Refusal::TooManyConnections));
+    assert_eq!(refusal(&mut node, links[3]), Refusal::TooManyConnections);
+    close(&mut node, links[3], CloseReason::Refused(Refusal::TooManyConnections));
     let connected =
         told(&mut node).iter().filter(|t| matches!(t, Notification::Connected { .. })).count();
     assert_eq!(connected, 1);

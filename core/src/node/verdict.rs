@@ -5,12 +5,28 @@
 //! to close, and it is not gone yet. So as long as old connections of the peer close or have not
 //! shown that they are alive, which they have `probe_deadline` for, the new link is held. Not so
 //! if it has crossed one that is live here and whose other end may wait in the same way.
+//!
+//! A link may also come in while an earlier one from the same end is being established. Whoever
+//! makes two keeps one of them: the first whose peer it has proven, and it turns the other away
+//! itself (step 2), or the later one, because it has let go of the first, connected or not, and we
+//! have yet to hear of that. Which one it is cannot be known here, as the links are not proven in
+//! the same order at both ends, and their ends do not come in that order either. So neither is
+//! given up for the other: the later one waits, without a verdict, and is judged when the first is
+//! live, and then has to show that it is alive, or when that is gone. One of ours is refused: we
+//! know that we want the first. A wait ends, because the first has its deadline, and so has the
+//! one that waits: `exchange_deadline`, from the proof on.
+//!
+//! One link of a peer waits like that, and none behind links that are held, or that have crossed;
+//! further ones are duplicates. Whoever has let go of a link that waits has to wait himself until
+//! its deadline: to have it replaced by each newer one would help nobody else, and of three that
+//! were made at once it would keep the least likely ones. It counts for its source as long as it
+//! waits. It is a runner-up, so a peer has no more links than with crossing dials.
 
 use smallvec::SmallVec;
 
 use super::Node;
 use super::links::Stage;
-use super::peers::RunnerUp;
+use super::peers::{RunnerUp, Waits};
 use crate::connection::{ToConnection, Verdict};
 use crate::contract::{Direction, TimerKind};
 use crate::error::{CloseReason, Refusal};
@@ -35,6 +51,8 @@ enum Judgement {
     /// It goes on; with or without an exchange of protocols.
     Proceed(bool),
     Hold,
+    /// It is judged when the link before it is live, or gone.
+    Later,
     Refuse(Refusal),
 }
 
@@ -46,7 +64,6 @@ impl Node {
             return;
         }
         let (direction, expected, dial) = (link.direction, link.expected, link.dial);
-        let source = link.source.take();
         let objection = self.objection(peer, expected);
         self.dial_reached(dial, Reached::Exchanging);
         let attempt = dial.and_then(|dial| self.dials.attempt(dial));
@@ -63,19 +80,43 @@ impl Node {
             Some(refusal) => Judgement::Refuse(refusal),
             None => self.judge(now, id, peer, direction),
         };
+        self.links.set_stage(id, Stage::Establishing(peer));
+        self.pause_or_resume();
+        self.carry_out(now, id, peer, judgement);
+    }
+
+    /// What stood before a link that waits unjudged is live, or gone: it is judged as if its peer
+    /// were proven just now.
+    pub(super) fn judge_late(&mut self, now: Instant, id: ConnectionId, peer: PeerId) {
+        let Some(link) = self.links.get(id).filter(|link| !link.closing) else { return };
+        let (direction, expected) = (link.direction, link.expected);
+        let judgement = match self.objection(peer, expected) {
+            Some(refusal) => Judgement::Refuse(refusal),
+            None => self.judge(now, id, peer, direction),
+        };
+        self.carry_out(now, id, peer, judgement);
+    }
+
+    fn carry_out(&mut self, now: Instant, id: ConnectionId, peer: PeerId, judgement: Judgement) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let dial = link.dial;
+        // Until something is decided, it counts for where it comes from.
+        let source = link.source.take_if(|_| !matches!(judgement, Judgement::Later));
         if let Some(source) = source {
             self.count_source(now, source, &judgement);
         }
-        self.links.set_stage(id, Stage::Establishing(peer));
-        self.pause_or_resume();
         match judgement {
             Judgement::Refuse(refusal) => self.answer(id, Verdict::Refuse(refusal)),
+            Judgement::Later => {
+                let known = self.peers.entry(peer);
+                known.runner_up = Some(RunnerUp { id, state: Waits::Unjudged });
+            }
             Judgement::Proceed(exchange) => {
-                self.take_place(peer, id);
+                self.take_place(now, peer, id);
                 self.answer(id, Verdict::Proceed { exchange });
             }
             Judgement::Hold => {
-                self.take_place(peer, id);
+                self.take_place(now, peer, id);
                 if let Some(dial) = dial {
                     self.dial_held(dial);
                 }
@@ -92,14 +133,18 @@ impl Node {
             Judgement::Refuse(Refusal::Blocked | Refusal::OwnId | Refusal::TooManyPeers) => {
                 self.sources.failed(now, source);
             }
-            Judgement::Refuse(_) => self.sources.settled(source),
+            Judgement::Refuse(_) | Judgement::Later => self.sources.settled(source),
         }
     }
 
-    fn take_place(&mut self, peer: PeerId, id: ConnectionId) {
+    fn take_place(&mut self, now: Instant, peer: PeerId, id: ConnectionId) {
         let known = self.peers.entry(peer);
         let loser = known.establishing.replace(id).filter(|loser| *loser != id);
-        known.runner_up = loser.map(|id| RunnerUp { id, waits: None });
+        let second = loser.map(|id| RunnerUp { id, state: Waits::Nothing });
+        // One that waits to be judged would have lost the same tie.
+        if let Some(later) = core::mem::replace(&mut known.runner_up, second) {
+            self.carry_out(now, later.id, peer, Judgement::Refuse(Refusal::Duplicate));
+        }
     }
 
     /// The first verdict, with our list as it is now.
@@ -131,10 +176,16 @@ impl Node {
             let keep_own = super::peers::outweighs(&self.local, &peer);
             let loses = if keep_own { Direction::Inbound } else { Direction::Outbound };
             let old_direction = self.links.get(old).map(|link| link.direction);
-            if old_direction == Some(direction) || old_direction != Some(loses) {
+            let held = known.is_some_and(|known| known.hold.is_some());
+            if old_direction == Some(direction) {
+                let is_taken = known.is_some_and(|known| known.runner_up.is_some());
+                let may_wait = direction == Direction::Inbound && !is_taken && !held;
+                let refused = Judgement::Refuse(Refusal::Duplicate);
+                return if may_wait { Judgement::Later } else { refused };
+            }
+            if old_direction != Some(loses) {
                 return Judgement::Refuse(Refusal::Duplicate);
             }
-            let held = known.is_some_and(|known| known.hold.is_some());
             return if held { Judgement::Hold } else { Judgement::Proceed(live == 0) };
         }
         if live > 0 {

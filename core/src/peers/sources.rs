@@ -13,7 +13,8 @@
 //!
 //! # Invariants
 //!
-//! O1 the pending links of a source are those that were let in, and neither proven nor ended.
+//! O1 the pending links of a source are those that were let in, and neither settled nor ended:
+//! one whose peer is proven is settled when it is decided whether that one is welcome.
 //! O2 no source has more than `pending_max`. O3 a rest is at most [`REST_MAX`], and a link that
 //! proves itself ends it: who shares an address with an attacker is slowed down, not locked out.
 //!
