@@ -4,7 +4,7 @@
 //! non-empty; the loop swaps the whole outbox for an empty one. Received messages are published a
 //! batch at a time; who takes it pops the messages on its own and returns their credit in one go.
 //!
-//! Bounds: the outbox holds `outbox_max` bytes and one message, the inbox one batch; the credit
+//! Bounds: the outbox holds `outbox_max` bytes and two messages, the inbox one batch; the credit
 //! has an entry for each run of messages of a stream in the batches taken.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use headwater_core::id::{ConnectionId, ProtocolId};
 use headwater_core::message::{Batch, Consumed};
-use headwater_core::pool::{Load, LoadSource, Outbox, PushError, WasEmpty};
+use headwater_core::pool::{Load, LoadSource, Outbox, PushError, Sizes, WasEmpty};
 
 use crate::lock;
 
@@ -136,31 +136,32 @@ impl Patience {
 #[derive(Debug)]
 pub(crate) struct Sending {
     state: Mutex<State>,
-    room: Condvar,
+    /// Room for small messages, and for large ones.
+    rooms: [Condvar; 2],
     bytes: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct State {
     outbox: Outbox,
-    /// Threads that wait for room.
-    waiting: usize,
+    /// Threads that wait for each kind of room.
+    waiting: [usize; 2],
 }
 
 impl Sending {
     pub(crate) fn new(outbox: Outbox) -> Self {
-        let state = Mutex::new(State { outbox, waiting: 0 });
-        Self { state, room: Condvar::new(), bytes: AtomicUsize::new(0) }
+        let state = Mutex::new(State { outbox, waiting: [0; 2] });
+        Self { state, rooms: Default::default(), bytes: AtomicUsize::new(0) }
     }
 
-    /// Lets `push` put messages in. Says whether the outbox has turned non-empty by it, so that
-    /// the loop has to be told.
+    /// Lets `push` put messages in. Says whether the outbox has turned non-empty by it, or has
+    /// messages of a size that it had not, so that the loop has to be told.
     pub(crate) fn push<T>(&self, push: impl FnOnce(&mut Outbox) -> T) -> (T, WasEmpty) {
         let mut state = lock(&self.state);
-        let was_empty = state.outbox.is_empty();
+        let before = state.outbox.sizes();
         let result = push(&mut state.outbox);
         self.bytes.store(state.outbox.bytes(), Ordering::Relaxed);
-        (result, WasEmpty(was_empty && !state.outbox.is_empty()))
+        (result, WasEmpty(state.outbox.sizes() != before))
     }
 
     /// Looks at what the connection has not taken yet.
@@ -186,27 +187,31 @@ impl Sending {
             if wait.is_zero() {
                 return result;
             }
-            state.waiting += 1;
-            let result = self.room.wait_timeout(state, wait);
+            let at = usize::from(state.outbox.size_of(payload.len()).large);
+            state.waiting[at] += 1;
+            let result = self.rooms[at].wait_timeout(state, wait);
             state = result.unwrap_or_else(PoisonError::into_inner).0;
-            state.waiting -= 1;
+            state.waiting[at] -= 1;
         }
     }
 
-    /// Lends the outbox to the loop, which takes what is in it. Says whether nothing is left.
+    /// Lends the outbox to the loop, which takes what is in it. Gives what is left.
     ///
     /// An empty one is not lent: a lane would answer that it still wants messages, for ever.
-    pub(crate) fn take(&self, take: impl FnOnce(&mut Outbox)) -> bool {
+    pub(crate) fn take(&self, take: impl FnOnce(&mut Outbox)) -> Sizes {
         let mut state = lock(&self.state);
         if state.outbox.is_empty() {
-            return true;
+            return Sizes::NONE;
         }
         take(&mut state.outbox);
         self.bytes.store(state.outbox.bytes(), Ordering::Relaxed);
-        if state.waiting > 0 {
-            self.room.notify_all();
+        let full = state.outbox.full();
+        for (at, is_full) in [full.small, full.large].into_iter().enumerate() {
+            if !is_full && state.waiting[at] > 0 {
+                self.rooms[at].notify_all();
+            }
         }
-        state.outbox.is_empty()
+        state.outbox.sizes()
     }
 
     /// Closes the outbox for good; what is in it is for `take`.
@@ -214,6 +219,6 @@ impl Sending {
         let mut state = lock(&self.state);
         state.outbox.close();
         take(&mut state.outbox);
-        self.room.notify_all();
+        self.rooms.iter().for_each(Condvar::notify_all);
     }
 }

@@ -21,6 +21,7 @@ use headwater_core::endpoint::BorrowedId;
 use headwater_core::error::{ApplicationError, BorrowError, UndeliveredReason};
 use headwater_core::id::{ConnectionId, PeerId};
 use headwater_core::message::Batch;
+use headwater_core::pool::{Outbox, Sizes};
 use headwater_core::secure::ChannelFactory;
 use headwater_core::snapshot::Snapshot;
 
@@ -67,8 +68,8 @@ struct Carrier {
     queues: Arc<Queues>,
     /// Whose it is; known before anything is in the outbox.
     peer: Option<PeerId>,
-    /// There is something in the outbox that the connection did not want yet.
-    unsent: bool,
+    /// What may be in the outbox that the connection did not want yet.
+    unsent: Sizes,
     /// The outbox is closed.
     retired: bool,
 }
@@ -253,13 +254,13 @@ impl<F: ChannelFactory> Worker<F> {
         let endpoint = &mut self.inner.endpoint;
         queues.settle(|consumed| endpoint.handle_consumed(now, id, consumed));
         if let Some(carrier) = self.carrier_mut(id) {
-            carrier.unsent = true;
+            carrier.unsent = Sizes::BOTH;
             self.send(id);
         }
         self.receive(queues);
     }
 
-    /// Hands the outbox over, if the connection wants it.
+    /// Hands over what the connection wants of the outbox.
     fn send(&mut self, id: ConnectionId) {
         if self.inner.endpoint.is_closing(id) {
             // It has told everything that it will: what is left goes the other way.
@@ -268,11 +269,11 @@ impl<F: ChannelFactory> Worker<F> {
         let now = self.inner.now();
         let Some(Some(carrier)) = self.carriers.get_mut(id.index as usize) else { return };
         let endpoint = &mut self.inner.endpoint;
-        if !carrier.unsent || carrier.retired || !endpoint.wants_messages(id) {
+        if carrier.retired || !carrier.unsent.meets(endpoint.wants_messages(id)) {
             return;
         }
-        let sent = carrier.queues.outbox().take(|outbox| endpoint.handle_messages(now, id, outbox));
-        carrier.unsent = !sent;
+        let take = |outbox: &mut Outbox| endpoint.handle_messages(now, id, outbox);
+        carrier.unsent = carrier.queues.outbox().take(take);
     }
 
     fn look_at_lane(&mut self, lane: &Arc<Lane>) {

@@ -1,22 +1,23 @@
 //! What the tasks of a node share about one connection.
 //!
 //! The application's tasks encode into the outbox under a short lock and wake the connection only
-//! when that turned non-empty; the connection's task swaps the whole outbox for an empty one. Node
+//! when that turned non-empty; the connection's task swaps its contents for none. Small messages
+//! and large ones have room of their own there, and senders of one kind wait for that alone. Node
 //! and connection leave each other their newest word in a mailbox.
 //!
-//! Bounds: the outbox holds `outbox_max` bytes and one message more, each mailbox one word of each
+//! Bounds: the outbox holds `outbox_max` bytes and two messages more, each mailbox one word of each
 //! kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX) requests;
 //! one entry for each caller that waits for a snapshot.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use bytes::Bytes;
 use event_listener::Event;
 use futures_channel::oneshot;
 use headwater_core::connection::{ToConnection, ToNode};
 use headwater_core::id::{ConnectionId, ProtocolId};
-use headwater_core::pool::{Load, Outbox, PushError, WasEmpty};
+use headwater_core::pool::{Load, Outbox, PushError, Sizes, WasEmpty};
 use headwater_core::snapshot::ConnectionSnapshot;
 
 use crate::inbox::Inbox;
@@ -48,8 +49,8 @@ pub(crate) struct Link {
     pub(crate) inbox: Mutex<Inbox>,
     /// What the application wants of borrowed streams.
     pub(crate) desk: Mutex<Desk>,
-    /// Wakes one who waits for room in the outbox; whoever it wakes passes it on.
-    pub(crate) room: Event,
+    /// Wakes those who wait for room in the outbox.
+    pub(crate) room: Room,
     outbox: Mutex<Outbox>,
     /// Bytes in it, as of the last message or so.
     outbox_bytes: AtomicUsize,
@@ -65,6 +66,37 @@ pub(crate) struct Link {
     routes_made: AtomicU32,
 }
 
+/// Wakes one who waits for room for small messages, or for large ones; whoever it wakes passes it
+/// on.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    small: Event,
+    large: Event,
+}
+
+impl Room {
+    /// What to wait for with a message of that size.
+    pub(crate) const fn of(&self, size: Sizes) -> &Event {
+        if size.large { &self.large } else { &self.small }
+    }
+
+    /// There is room but for these.
+    fn open(&self, full: Sizes) {
+        if !full.small {
+            self.small.notify(1);
+        }
+        if !full.large {
+            self.large.notify(1);
+        }
+    }
+
+    /// There will be no more room: nobody is to wait for it.
+    fn close(&self) {
+        self.small.notify(usize::MAX);
+        self.large.notify(usize::MAX);
+    }
+}
+
 impl Link {
     pub(crate) fn new(id: ConnectionId, outbox: Outbox) -> Self {
         Self {
@@ -72,7 +104,7 @@ impl Link {
             wake: Wake::default(),
             inbox: Mutex::default(),
             desk: Mutex::default(),
-            room: Event::new(),
+            room: Room::default(),
             outbox: Mutex::new(outbox),
             outbox_bytes: AtomicUsize::new(0),
             is_shut: AtomicBool::new(false),
@@ -150,30 +182,39 @@ impl Link {
         self.outbox_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether the outbox takes nothing until the connection has taken what is in it.
-    pub(crate) fn is_full(&self) -> bool {
-        lock(&self.outbox).is_full()
+    /// The size that a payload of so many bytes has.
+    pub(crate) fn size_of(&self, len: usize) -> Sizes {
+        lock(&self.outbox).size_of(len)
     }
 
-    /// Lends the outbox to the connection that takes what is in it, then lets one in who waits
-    /// for room.
-    pub(crate) fn swap_outbox(&self, take: impl FnOnce(&mut Outbox)) {
-        self.fill(take);
-        self.room.notify(1);
+    /// Whether the outbox takes messages of a size.
+    pub(crate) fn has_room(&self, size: Sizes) -> bool {
+        !lock(&self.outbox).full().meets(size)
+    }
+
+    /// Lends the outbox to the connection that takes what it wants, then lets those in who wait
+    /// for room, one of each size for which there is some. Gives what is left in it.
+    pub(crate) fn swap_outbox(&self, take: impl FnOnce(&mut Outbox)) -> Sizes {
+        self.swap(lock(&self.outbox), take)
     }
 
     /// The same, unless somebody is at the outbox just now.
-    pub(crate) fn try_swap_outbox(&self, take: impl FnOnce(&mut Outbox)) -> bool {
-        let mut outbox = match self.outbox.try_lock() {
+    pub(crate) fn try_swap_outbox(&self, take: impl FnOnce(&mut Outbox)) -> Option<Sizes> {
+        let outbox = match self.outbox.try_lock() {
             Ok(outbox) => outbox,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
+            Err(TryLockError::WouldBlock) => return None,
         };
+        Some(self.swap(outbox, take))
+    }
+
+    fn swap(&self, mut outbox: MutexGuard<'_, Outbox>, take: impl FnOnce(&mut Outbox)) -> Sizes {
         take(&mut outbox);
         self.outbox_bytes.store(outbox.bytes(), Ordering::Relaxed);
+        let (left, full) = (outbox.sizes(), outbox.full());
         drop(outbox);
-        self.room.notify(1);
-        true
+        self.room.open(full);
+        left
     }
 
     /// Closes the outbox: later messages have to find another connection.
@@ -185,7 +226,7 @@ impl Link {
                 take(outbox);
             });
         }
-        self.room.notify(usize::MAX);
+        self.room.close();
     }
 
     /// Whether the outbox takes no more messages.

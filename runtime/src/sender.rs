@@ -7,7 +7,7 @@ use bytes::Bytes;
 use event_listener::listener;
 use headwater_core::error::{SendError, UndeliveredReason};
 use headwater_core::id::{PeerId, ProtocolId};
-use headwater_core::pool::PushError;
+use headwater_core::pool::{PushError, Sizes};
 
 use crate::lanes::Hold;
 use crate::link::Link;
@@ -111,12 +111,12 @@ impl Sender {
 
 /// Wakes the next one who waits for room, when the one that was woken is done with it or gone, and
 /// has left some. Where there is none the next one keeps its place: the connection wakes it.
-struct Baton(Option<Arc<Link>>);
+struct Baton(Option<(Arc<Link>, Sizes)>);
 
 impl Drop for Baton {
     fn drop(&mut self) {
-        if let Some(link) = self.0.as_ref().filter(|link| !link.is_full()) {
-            link.room.notify(1);
+        if let Some((link, size)) = self.0.as_ref().filter(|(link, size)| link.has_room(*size)) {
+            link.room.of(*size).notify(1);
         }
     }
 }
@@ -137,10 +137,11 @@ pub(crate) async fn push_wait(
             Err(refused) => return Err(refused.with(payload)),
         };
         // No room here: the next one would find none either.
-        if baton.0.as_ref().is_some_and(|old| Arc::ptr_eq(old, &link)) {
+        if baton.0.as_ref().is_some_and(|(old, _)| Arc::ptr_eq(old, &link)) {
             baton.0 = None;
         }
-        listener!(link.room => room);
+        let size = link.size_of(payload.len());
+        listener!(link.room.of(size) => room);
         // Room may have come before this waiter was listed; from here on none is missed.
         match link.push(protocol, &mut payload) {
             Ok(()) => return Ok(()),
@@ -151,7 +152,7 @@ pub(crate) async fn push_wait(
             Err(PushError::Full(())) => {}
         }
         room.await;
-        baton = Baton(Some(Arc::clone(&link)));
+        baton = Baton(Some((Arc::clone(&link), size)));
     }
 }
 
@@ -273,30 +274,68 @@ mod tests {
         let routes = Routes::default();
         routes.set(peer, Some(Route::new(protocols, [Arc::clone(&link)].into())));
         let large = || Bytes::from(vec![7; 1 << 20]);
+        let shorter = || Bytes::from(vec![7; 8 << 10]);
         let send = |payload| async {
             push_wait(&routes, &peer, &protocol, payload, &mut None).await.unwrap();
         };
         let take = || {
             link.swap_outbox(|outbox| while outbox.take_next().is_some() {});
         };
-        let (bulk, small) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let (bulk, other) = (Arc::<Woken>::default(), Arc::<Woken>::default());
         let woken = |who: &Arc<Woken>| who.0.swap(0, Ordering::Relaxed);
 
         assert!(poll(pin!(send(large())), &bulk).is_ready());
         let mut second = pin!(send(large()));
-        let mut little = pin!(send(Bytes::from_static(b"little")));
+        let mut little = pin!(send(shorter()));
         assert!(poll(second.as_mut(), &bulk).is_pending());
-        assert!(poll(little.as_mut(), &small).is_pending());
+        assert!(poll(little.as_mut(), &other).is_pending());
         take();
-        assert_eq!((woken(&bulk), woken(&small)), (1, 0));
+        assert_eq!((woken(&bulk), woken(&other)), (1, 0));
         assert!(poll(second, &bulk).is_ready());
-        assert_eq!(woken(&small), 0, "there is no room for it yet");
+        assert_eq!(woken(&other), 0, "there is no room for it yet");
         let mut third = pin!(send(large()));
         assert!(poll(third.as_mut(), &bulk).is_pending());
         take();
-        assert_eq!((woken(&bulk), woken(&small)), (0, 1));
-        assert!(poll(little, &small).is_ready());
+        assert_eq!((woken(&bulk), woken(&other)), (0, 1));
+        assert!(poll(little, &other).is_ready());
         assert_eq!(woken(&bulk), 1, "it has left room");
         assert!(poll(third, &bulk).is_ready());
+    }
+
+    /// Small messages and large ones wait for room of their own, and are not woken for the other.
+    #[test]
+    fn room_is_told_to_those_whose_messages_it_takes() {
+        let protocol = ProtocolId::new("/echo").unwrap();
+        let id = ConnectionId { index: 0, generation: 0 };
+        let link = Arc::new(Link::new(id, Outbox::new(OutboxConfig::default())));
+        let peer: PeerId = "QmcQHCuAXaFkbcsPUj7e37hXXfZ9DdN7bozseo5oX4qiC4".parse().unwrap();
+        let protocols: ProtocolSet = [protocol.clone()].into_iter().collect();
+        let routes = Routes::default();
+        routes.set(peer, Some(Route::new(protocols, [Arc::clone(&link)].into())));
+        let send = |len| {
+            let (routes, peer, protocol) = (&routes, &peer, &protocol);
+            let payload = Bytes::from(vec![7; len]);
+            async move { push_wait(routes, peer, protocol, payload, &mut None).await.unwrap() }
+        };
+        let (bulk, small) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let woken = || [&bulk, &small].map(|who| who.0.swap(0, Ordering::Relaxed));
+        assert!(poll(pin!(send(1 << 20)), &bulk).is_ready());
+        let mut large = pin!(send(1 << 20));
+        assert!(poll(large.as_mut(), &bulk).is_pending());
+        let mut sent = 0;
+        let mut little = loop {
+            let mut little = Box::pin(send(1 << 10));
+            if poll(little.as_mut(), &small).is_pending() {
+                break little;
+            }
+            sent += 1;
+        };
+        assert!(sent > 100, "large messages take no room of small ones");
+        link.swap_outbox(|outbox| assert!(outbox.take_small().is_some()));
+        assert_eq!(woken(), [0, 1]);
+        assert!(poll(little.as_mut(), &small).is_ready());
+        link.swap_outbox(|outbox| assert!(outbox.take_large().is_some()));
+        assert_eq!(woken(), [1, 0]);
+        assert!(poll(large, &bulk).is_ready());
     }
 }

@@ -220,7 +220,9 @@ impl Config {
         // message may exceed it, and be twice as large while it is unpacked.
         let inbox = times(self.inbox_max, 8).saturating_add(times(self.message_max, 2));
         // Accepted by the driver's side, by the connection, placed on streams, and handed over.
-        let outboxes = times(self.outbox_max.saturating_add(self.message_max), 4);
+        // One message of either size may exceed its share.
+        let outbox = self.outbox_max.saturating_add(self.message_max);
+        let outboxes = times(outbox.saturating_add(self.large_min), 4);
         let output = self.output_max.saturating_add(2 * crate::mux::FRAME_MAX);
         let lists = times(self.protocols_max, 4 * crate::id::PROTOCOL_ID_LEN_MAX);
         received

@@ -5,7 +5,7 @@
 //! pool. A stream that the application borrowed is a lane of its own, whose messages stay in
 //! order. What a failed stream had not begun to send goes to another; the rest is counted.
 //!
-//! Bounds: the outbox holds `outbox_max` bytes and one message; on streams stand unframed at most
+//! Bounds: the outbox holds `outbox_max` bytes, a small message and a large one; on streams stand unframed at most
 //! `outbox_max` bytes and a batch of small messages, and four large ones; parcels that came back
 //! wait in `pending`, at most what the lanes held, plus what other connections of the peer left
 //! over.
@@ -20,7 +20,7 @@ use super::parcel::{Parcel, parcel_of};
 use crate::config::Config;
 use crate::error::{BorrowError, UndeliveredReason};
 use crate::mux::{Priority, Session, StreamId};
-use crate::pool::{self, Outbox, PoolCounts, Returned, SendStreamPool};
+use crate::pool::{self, Item, Outbox, PoolCounts, Returned, SendStreamPool, Sizes};
 use crate::snapshot::Traffic;
 use crate::time::Instant;
 
@@ -77,7 +77,8 @@ struct Slot {
 pub(super) struct Lanes {
     pool: SendStreamPool<StreamId>,
     outbox: Outbox,
-    outbox_deadline: Instant,
+    /// Of small messages in the outbox, and of large ones.
+    outbox_deadlines: [Instant; 2],
     /// By their deadlines.
     pending: VecDeque<Parcel>,
     /// Framed as a whole, but not yet taken by the carrier as far as the position in the output
@@ -113,7 +114,7 @@ impl Lanes {
         Self {
             pool: pool_of(config),
             outbox: Outbox::new(outbox_config(config)),
-            outbox_deadline: Instant::MAX,
+            outbox_deadlines: [Instant::MAX; 2],
             pending: VecDeque::new(),
             handed: VecDeque::new(),
             slots: Vec::new(),
@@ -137,16 +138,26 @@ impl Lanes {
         self.pool.start(now);
     }
 
-    pub(super) fn wants_messages(&self) -> bool {
-        // Large ones that came back hold up none but large ones.
-        self.outbox.is_empty() && self.pending.iter().all(Parcel::is_large)
+    /// Small and large messages wait for none but their like: nor those that came back.
+    pub(super) fn wants_messages(&self) -> Sizes {
+        let held = self.outbox.sizes();
+        let small = !held.small && self.pending.iter().all(Parcel::is_large);
+        Sizes { small, large: !held.large }
     }
 
     pub(super) fn handle_messages(&mut self, now: Instant, outbox: &mut Outbox) {
-        if self.outbox.is_empty() {
-            outbox.take_traffic(&mut self.traffic);
-            self.outbox.swap(outbox);
-            self.outbox_deadline = now.after(self.send_deadline);
+        let (wanted, there) = (self.wants_messages(), outbox.sizes());
+        let taken =
+            Sizes { small: wanted.small && there.small, large: wanted.large && there.large };
+        outbox.take_traffic(&mut self.traffic);
+        self.outbox.swap_sizes(outbox, taken);
+        let [small, large] = &mut self.outbox_deadlines;
+        let deadline = now.after(self.send_deadline);
+        if taken.small {
+            *small = deadline;
+        }
+        if taken.large {
+            *large = deadline;
         }
     }
 
@@ -257,14 +268,15 @@ impl Lanes {
             }
             return true;
         }
-        let deadline = self.outbox_deadline.min(now.after(self.send_deadline));
+        let latest = now.after(self.send_deadline);
+        let [small_deadline, large_deadline] = self.outbox_deadlines.map(|at| at.min(latest));
         if small && self.outbox.small_messages() > 0 {
             if let Some(stream) = self.lend_any(uni) {
                 // What the stream has credit for, so that the batch never waits half way.
                 let credit = uni.credit(stream) as usize;
                 match self.outbox.take_small_within(credit) {
                     Some(batch) => {
-                        self.assign(uni, stream, Parcel::from_small(batch.bytes, deadline));
+                        self.assign(uni, stream, Parcel::from_small(batch.bytes, small_deadline));
                     }
                     None => self.give_stream_back(uni, stream),
                 }
@@ -274,7 +286,9 @@ impl Lanes {
         if large && self.outbox.large_messages() > 0 {
             if let Some(stream) = self.lend_any(uni) {
                 match self.outbox.take_large() {
-                    Some(large) => self.assign(uni, stream, Parcel::from_large(large, deadline)),
+                    Some(large) => {
+                        self.assign(uni, stream, Parcel::from_large(large, large_deadline));
+                    }
                     None => self.give_stream_back(uni, stream),
                 }
                 return true;
@@ -474,10 +488,12 @@ impl Lanes {
 
     /// When the next message has to be framed, or the pool may open again.
     pub(super) fn send_timeout(&self) -> Option<Instant> {
-        let outbox = (!self.outbox.is_empty()).then_some(self.outbox_deadline);
+        let [small, large] = self.outbox_deadlines;
+        let held = self.outbox.sizes();
+        let (small, large) = (held.small.then_some(small), held.large.then_some(large));
         let pending = self.pending.front().map(|parcel| parcel.deadline);
         let lanes = self.deadlines.front().map(|(deadline, _)| *deadline);
-        [outbox, pending, lanes].into_iter().flatten().min()
+        [small, large, pending, lanes].into_iter().flatten().min()
     }
 
     pub(super) fn pool_timeout(&self) -> Option<Instant> {
@@ -507,11 +523,8 @@ impl Lanes {
                 parcel.count(UndeliveredReason::Deadline, &mut self.undelivered);
             }
         }
-        if !self.outbox.is_empty() && self.outbox_deadline <= now {
-            while let Some(item) = self.outbox.take_next() {
-                let late = parcel_of(item, now);
-                late.count(UndeliveredReason::Deadline, &mut self.undelivered);
-            }
+        while let Some((item, _)) = self.take_of_outbox(|deadline| deadline <= now) {
+            parcel_of(item, now).count(UndeliveredReason::Deadline, &mut self.undelivered);
         }
     }
 
@@ -533,13 +546,24 @@ impl Lanes {
             }
         }
         let mut leftover: Vec<Parcel> = self.pending.drain(..).collect();
-        while let Some(item) = self.outbox.take_next() {
-            leftover.push(parcel_of(item, self.outbox_deadline));
+        while let Some((item, deadline)) = self.take_of_outbox(|_| true) {
+            leftover.push(parcel_of(item, deadline));
         }
         self.pool.close().for_each(drop);
         self.opening.clear();
         self.outbox.close();
         leftover
+    }
+
+    /// Takes something that waits for a stream, if its deadline is one of these.
+    fn take_of_outbox(&mut self, takes: impl Fn(Instant) -> bool) -> Option<(Item, Instant)> {
+        let [small, large] = self.outbox_deadlines;
+        if takes(small) {
+            if let Some(batch) = self.outbox.take_small() {
+                return Some((Item::Small(batch), small));
+            }
+        }
+        takes(large).then(|| self.outbox.take_large())?.map(|item| (Item::Large(item), large))
     }
 
     /// Frees buffers that an idle connection does not need.

@@ -63,7 +63,7 @@ use crate::error::{BorrowError, CloseReason, UsageError};
 use crate::id::{ConnectionId, PeerId};
 use crate::message::{Batch, Consumed};
 use crate::mux::{Role, Session, SessionConfig, StreamId};
-use crate::pool::{Load, Outbox, OutboxConfig};
+use crate::pool::{Load, Outbox, OutboxConfig, Sizes};
 use crate::secure::SecureChannel;
 use crate::snapshot::Counters;
 use crate::time::{Clamp, Instant};
@@ -325,13 +325,17 @@ impl<C: SecureChannel> Connection<C> {
         Outbox::new(lanes::outbox_config(&self.setup.config))
     }
 
-    /// Whether messages are taken now.
+    /// Which messages are taken now.
     #[must_use]
-    pub fn wants_messages(&self) -> bool {
-        self.is_closing() || self.phase.is_live() && self.lanes.wants_messages()
+    pub fn wants_messages(&self) -> Sizes {
+        match &self.phase {
+            _ if self.is_closing() => Sizes::BOTH,
+            phase if phase.is_live() => self.lanes.wants_messages(),
+            _ => Sizes::NONE,
+        }
     }
 
-    /// Takes the whole outbox, if messages are wanted now; their send deadline starts.
+    /// Takes what is wanted of an outbox; the send deadline of what was taken starts.
     ///
     /// On a closing connection they are handed to another one of the peer, or counted as
     /// undelivered.
@@ -339,9 +343,9 @@ impl<C: SecureChannel> Connection<C> {
         let now = self.clock.advance(now);
         if self.is_closing() {
             self.return_messages(outbox);
-        } else if self.wants_messages() {
+        } else if self.phase.is_live() {
             self.lanes.handle_messages(now, outbox);
-            self.pump_due = true;
+            self.pump_due |= self.lanes.has_waiting();
         }
     }
 

@@ -14,7 +14,7 @@ impl<C: SecureChannel> Slot<C> {
             self.outbox.close();
         }
         // An empty one has counts still.
-        if closing || !self.outbox.is_empty() && self.connection.wants_messages() {
+        if closing || self.outbox.sizes().meets(self.connection.wants_messages()) {
             self.connection.handle_messages(now, &mut self.outbox);
         }
         for (lane, outbox) in &mut self.lanes {

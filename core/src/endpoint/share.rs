@@ -8,7 +8,7 @@
 use super::{BorrowedId, Endpoint};
 use crate::id::{ConnectionId, PeerId};
 use crate::message::{Batch, Consumed};
-use crate::pool::{Load, Outbox};
+use crate::pool::{Load, Outbox, Sizes};
 use crate::secure::ChannelFactory;
 use crate::time::Instant;
 
@@ -30,14 +30,14 @@ impl<F: ChannelFactory> Endpoint<F> {
         Some(self.slot(connection)?.connection.outbox())
     }
 
-    /// Whether a connection takes messages to send now. When that changes, it is because bytes of
+    /// Which messages to send a connection takes now. When that changes, it is because bytes of
     /// the connection moved, or because `poll_ready` says so.
     #[must_use]
-    pub fn wants_messages(&self, connection: ConnectionId) -> bool {
-        self.slot(connection).is_some_and(|slot| slot.connection.wants_messages())
+    pub fn wants_messages(&self, connection: ConnectionId) -> Sizes {
+        self.slot(connection).map_or(Sizes::NONE, |slot| slot.connection.wants_messages())
     }
 
-    /// Takes a whole outbox, if the connection wants messages now.
+    /// Takes what the connection wants of an outbox now.
     pub fn handle_messages(&mut self, now: Instant, connection: ConnectionId, outbox: &mut Outbox) {
         self.with(now, connection, |slot, now| slot.connection.handle_messages(now, outbox));
     }

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{BufMut, Bytes};
 
+use super::outbox::Sizes;
 use super::tally::Tally;
 use crate::buffer::AppendSlab;
 use crate::id::ProtocolId;
@@ -86,25 +87,35 @@ pub enum Item {
 /// Small and large messages; see the invariants of the outbox.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    /// Encoded packages, one after another.
-    small: AppendSlab,
-    small_messages: usize,
-    /// Bytes and messages that were ever put into `small`, and taken out of it.
-    put: Place,
-    taken: Place,
-    /// Ends of messages among those inside, [`MARK_STEP`] bytes or more apart.
-    marks: VecDeque<Place>,
-    last_head: LastHead,
-    /// The heads of `large`, one after another.
-    heads: AppendSlab,
-    large: VecDeque<Large>,
-    /// The encoded length of `large`.
-    large_bytes: usize,
+    small: SmallLane,
+    large: LargeLane,
     ordered: bool,
     /// The sequence of arrival; empty if not `ordered`.
     runs: VecDeque<Run>,
     /// What was accepted and refused since it was last taken.
     pub(super) traffic: Traffic,
+}
+
+#[derive(Debug)]
+struct SmallLane {
+    /// Encoded packages, one after another.
+    slab: AppendSlab,
+    messages: usize,
+    /// Bytes and messages that were ever put into the slab, and taken out of it.
+    put: Place,
+    taken: Place,
+    /// Ends of messages among those inside, [`MARK_STEP`] bytes or more apart.
+    marks: VecDeque<Place>,
+    last_head: LastHead,
+}
+
+#[derive(Debug)]
+struct LargeLane {
+    /// The heads of `queue`, one after another.
+    heads: AppendSlab,
+    queue: VecDeque<Large>,
+    /// The encoded length of `queue`.
+    bytes: usize,
 }
 
 /// A place in the sequence of small messages: so many bytes and messages come before it.
@@ -153,15 +164,19 @@ enum Run {
 impl Lanes {
     pub(super) fn new(ordered: bool) -> Self {
         Self {
-            small: AppendSlab::new(SMALL_SLAB),
-            small_messages: 0,
-            put: Place::default(),
-            taken: Place::default(),
-            marks: VecDeque::new(),
-            last_head: LastHead::new(),
-            heads: AppendSlab::new(HEAD_SLAB),
-            large: VecDeque::new(),
-            large_bytes: 0,
+            small: SmallLane {
+                slab: AppendSlab::new(SMALL_SLAB),
+                messages: 0,
+                put: Place::default(),
+                taken: Place::default(),
+                marks: VecDeque::new(),
+                last_head: LastHead::new(),
+            },
+            large: LargeLane {
+                heads: AppendSlab::new(HEAD_SLAB),
+                queue: VecDeque::new(),
+                bytes: 0,
+            },
             ordered,
             runs: VecDeque::new(),
             traffic: Traffic::default(),
@@ -169,40 +184,48 @@ impl Lanes {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.small.len().saturating_add(self.large_bytes)
+        self.small_bytes().saturating_add(self.large.bytes)
+    }
+
+    pub(super) fn small_bytes(&self) -> usize {
+        self.small.slab.len()
+    }
+
+    pub(super) const fn large_bytes(&self) -> usize {
+        self.large.bytes
     }
 
     /// Bytes of memory: of the slabs, and of what is held by reference.
     pub(super) fn memory(&self) -> usize {
-        let slabs = self.small.memory().saturating_add(self.heads.memory());
-        slabs.saturating_add(self.large_bytes)
+        let slabs = self.small.slab.memory().saturating_add(self.large.heads.memory());
+        slabs.saturating_add(self.large.bytes)
     }
 
     pub(super) const fn small_messages(&self) -> usize {
-        self.small_messages
+        self.small.messages
     }
 
     pub(super) fn large_messages(&self) -> usize {
-        self.large.len()
+        self.large.queue.len()
     }
 
     /// Adds a payload, in the form that travels, to the slab.
     pub(super) fn push_small(&mut self, protocol: &ProtocolId, payload: &[u8], compressed: bool) {
         let len = package::encoded_len(protocol.as_str().len(), payload.len());
-        let out = self.small.room(len);
-        self.last_head.write(out, protocol, payload, compressed);
+        let out = self.small.slab.room(len);
+        self.small.last_head.write(out, protocol, payload, compressed);
         self.count_small(len, 1);
     }
 
     /// Adds a payload, in the form that travels, by reference.
     pub(super) fn push_large(&mut self, protocol: &ProtocolId, payload: Bytes, compressed: bool) {
-        let before = self.heads.len();
+        let before = self.large.heads.len();
         let room = package::encoded_len(protocol.as_str().len(), 0).saturating_add(MORE_DIGITS);
-        package::package_head(self.heads.room(room), protocol.as_str(), payload.len());
-        let head_len = self.heads.len().saturating_sub(before);
+        package::package_head(self.large.heads.room(room), protocol.as_str(), payload.len());
+        let head_len = self.large.heads.len().saturating_sub(before);
         let large = Large { head_len, payload, compressed, protocol: protocol.clone() };
-        self.large_bytes = self.large_bytes.saturating_add(large.encoded_len());
-        self.large.push_back(large);
+        self.large.bytes = self.large.bytes.saturating_add(large.encoded_len());
+        self.large.queue.push_back(large);
         if self.ordered {
             self.runs.push_back(Run::Large);
         }
@@ -211,7 +234,7 @@ impl Lanes {
     /// Adds packages that were encoded before.
     pub(super) fn adopt_small(&mut self, batch: &SmallBatch) {
         if batch.messages > 0 {
-            self.small.room(batch.bytes.len()).put_slice(&batch.bytes);
+            self.small.slab.room(batch.bytes.len()).put_slice(&batch.bytes);
             self.count_small(batch.bytes.len(), batch.messages);
         }
     }
@@ -225,7 +248,7 @@ impl Lanes {
     /// Takes small messages of at most `max` bytes together, and at least one.
     pub(super) fn take_small(&mut self, max: usize) -> Option<SmallBatch> {
         let (all, messages) = match (self.ordered, self.runs.front()) {
-            (false, _) => (self.small.len(), self.small_messages),
+            (false, _) => (self.small.slab.len(), self.small.messages),
             (true, Some(Run::Small { bytes, messages })) => (*bytes, *messages),
             (true, _) => return None,
         };
@@ -233,11 +256,11 @@ impl Lanes {
             return None;
         }
         let (len, count) = if all <= max { (all, messages) } else { self.fit(max) };
-        let bytes = self.small.cut(len)?;
-        self.small_messages = self.small_messages.saturating_sub(count);
-        self.taken.advance(len, count);
-        while self.marks.front().is_some_and(|mark| mark.bytes <= self.taken.bytes) {
-            self.marks.pop_front();
+        let bytes = self.small.slab.cut(len)?;
+        self.small.messages = self.small.messages.saturating_sub(count);
+        self.small.taken.advance(len, count);
+        while self.small.marks.front().is_some_and(|mark| mark.bytes <= self.small.taken.bytes) {
+            self.small.marks.pop_front();
         }
         if let Some(Run::Small { bytes, messages }) = self.runs.front_mut() {
             *bytes = bytes.saturating_sub(len);
@@ -254,12 +277,22 @@ impl Lanes {
         if self.ordered && !matches!(self.runs.front()?, Run::Large) {
             return None;
         }
-        let large = self.large.pop_front()?;
+        let large = self.large.queue.pop_front()?;
         self.runs.pop_front();
-        self.large_bytes = self.large_bytes.saturating_sub(large.encoded_len());
+        self.large.bytes = self.large.bytes.saturating_sub(large.encoded_len());
         let Large { head_len, payload, compressed, protocol } = large;
-        let head = self.heads.cut(head_len)?;
+        let head = self.large.heads.cut(head_len)?;
         Some(LargeMessage { head, payload, tail: package::tail(compressed), protocol })
+    }
+
+    /// Exchanges the messages of these sizes; neither keeps a sequence.
+    pub(super) fn swap(&mut self, other: &mut Self, sizes: Sizes) {
+        if sizes.small {
+            core::mem::swap(&mut self.small, &mut other.small);
+        }
+        if sizes.large {
+            core::mem::swap(&mut self.large, &mut other.large);
+        }
     }
 
     /// Keeps a sequence from now on, or no more. What is inside comes small messages first.
@@ -270,41 +303,50 @@ impl Lanes {
         self.ordered = ordered;
         self.runs.clear();
         if ordered {
-            let (bytes, messages) = (self.small.len(), self.small_messages);
+            let (bytes, messages) = (self.small.slab.len(), self.small.messages);
             if messages > 0 {
                 self.runs.push_back(Run::Small { bytes, messages });
             }
-            self.runs.extend(self.large.iter().map(|_| Run::Large));
+            self.runs.extend(self.large.queue.iter().map(|_| Run::Large));
         }
     }
 
     pub(super) fn tally(&self, tally: &mut Tally) {
-        tally.add_small(self.small.bytes());
-        for large in &self.large {
+        tally.add_small(self.small.slab.bytes());
+        for large in &self.large.queue {
             tally.add(&large.protocol, 1, large.payload.len());
         }
     }
 
     pub(super) fn shrink(&mut self) {
-        self.small.shrink();
-        self.heads.shrink();
-        self.large.shrink_to_fit();
-        self.marks.shrink_to_fit();
+        self.small.slab.shrink();
+        self.large.heads.shrink();
+        self.large.queue.shrink_to_fit();
+        self.small.marks.shrink_to_fit();
         self.runs.shrink_to_fit();
     }
 
     pub(super) fn assert_invariants(&self) {
-        let mut walk = Walk::new(self.small.bytes());
-        assert_eq!(walk.by_ref().count(), self.small_messages);
-        assert_eq!(walk.position(), self.small.len());
-        assert_eq!(self.put.since(self.taken), (self.small.len(), self.small_messages));
-        for mark in &self.marks {
-            let (bytes, messages) = mark.since(self.taken);
-            let mut walk = Walk::new(self.small.bytes().get(..bytes).unwrap_or(&[]));
+        let mut walk = Walk::new(self.small.slab.bytes());
+        assert_eq!(walk.by_ref().count(), self.small.messages);
+        assert_eq!(walk.position(), self.small.slab.len());
+        assert_eq!(
+            self.small.put.since(self.small.taken),
+            (self.small.slab.len(), self.small.messages)
+        );
+        for mark in &self.small.marks {
+            let (bytes, messages) = mark.since(self.small.taken);
+            let mut walk = Walk::new(self.small.slab.bytes().get(..bytes).unwrap_or(&[]));
             assert_eq!((walk.by_ref().count(), walk.position()), (messages, bytes));
         }
-        assert_eq!(self.large.iter().map(Large::encoded_len).sum::<usize>(), self.large_bytes);
-        assert_eq!(self.large.iter().map(|large| large.head_len).sum::<usize>(), self.heads.len());
+        assert_eq!(
+            self.large.queue.iter().map(Large::encoded_len).sum::<usize>(),
+            self.large.bytes
+        );
+        assert_eq!(
+            self.large.queue.iter().map(|large| large.head_len).sum::<usize>(),
+            self.large.heads.len()
+        );
         let mut sums: (usize, usize, usize) = (0, 0, 0);
         for run in &self.runs {
             let (bytes, messages, large) = match run {
@@ -315,16 +357,16 @@ impl Lanes {
             sums.1 = sums.1.saturating_add(messages);
             sums.2 = sums.2.saturating_add(large);
         }
-        let all = (self.small.len(), self.small_messages, self.large.len());
+        let all = (self.small.slab.len(), self.small.messages, self.large.queue.len());
         assert_eq!(sums, if self.ordered { all } else { (0, 0, 0) });
     }
 
     fn count_small(&mut self, len: usize, count: usize) {
-        self.small_messages = self.small_messages.saturating_add(count);
-        self.put.advance(len, count);
-        let last = self.marks.back().unwrap_or(&self.taken);
-        if self.put.bytes.wrapping_sub(last.bytes) >= MARK_STEP {
-            self.marks.push_back(self.put);
+        self.small.messages = self.small.messages.saturating_add(count);
+        self.small.put.advance(len, count);
+        let last = self.small.marks.back().unwrap_or(&self.small.taken);
+        if self.small.put.bytes.wrapping_sub(last.bytes) >= MARK_STEP {
+            self.small.marks.push_back(self.small.put);
         }
         if !self.ordered {
             return;
@@ -340,11 +382,11 @@ impl Lanes {
     /// The length and number of the first small messages that are at most `max` bytes together,
     /// or of the first if that one is longer.
     fn fit(&self, max: usize) -> (usize, usize) {
-        let after = self.marks.partition_point(|mark| mark.since(self.taken).0 <= max);
-        let mark = after.checked_sub(1).and_then(|last| self.marks.get(last));
-        let mut fitting = mark.map_or((0, 0), |mark| mark.since(self.taken));
+        let after = self.small.marks.partition_point(|mark| mark.since(self.small.taken).0 <= max);
+        let mark = after.checked_sub(1).and_then(|last| self.small.marks.get(last));
+        let mut fitting = mark.map_or((0, 0), |mark| mark.since(self.small.taken));
         let start = fitting.0;
-        for package in Walk::new(self.small.bytes().get(start..).unwrap_or(&[])) {
+        for package in Walk::new(self.small.slab.bytes().get(start..).unwrap_or(&[])) {
             let end = start.saturating_add(package.range.end);
             if fitting.1 > 0 && end > max {
                 break;

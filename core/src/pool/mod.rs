@@ -19,7 +19,7 @@ mod tally;
 pub use config::{CAP_MAX, PoolConfig, PoolConfigError};
 pub use lanes::{Item, LargeMessage, SmallBatch};
 pub use manager::{ManagerConfig, ManagerError, PoolManager, Removed};
-pub use outbox::{Outbox, OutboxConfig, PushError, PushedMany, WasEmpty};
+pub use outbox::{Outbox, OutboxConfig, PushError, PushedMany, Sizes, WasEmpty};
 pub use route::{Entry, Load, LoadSource, Route};
 pub use send::{BorrowError, PoolCounts, PoolError, Returned, SendStreamPool};
 pub use tally::{Counted, Tally};

@@ -24,8 +24,10 @@
 //! 3. a message leaves whole, once, by exactly one of the `take_*` calls;
 //! 4. encoding never changes the caller's payload (D-107).
 //!
-//! Bounds: nothing is accepted while `bytes_max` bytes or more are inside, so one message may
-//! exceed it; messages moved in from a lost connection may exceed it too. After warm-up a push
+//! Bounds: `bytes_max` bytes; one small message and one large one may exceed it, and messages moved
+//! in from a lost connection. Neither size keeps the other out: half of it is there for small
+//! messages whatever large ones wait, a large one is accepted when there is none, and more of them
+//! in what is left, up to half. An ordered outbox has one bound for all. After warm-up a push
 //! without compression allocates nothing.
 
 use core::fmt;
@@ -41,7 +43,8 @@ use crate::wire::gzip::Compressor;
 /// Bounds and habits of an [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxConfig {
-    /// Encoded bytes at which it is full; 0 counts as 1.
+    /// Encoded bytes at which it is full, for small messages and large ones apart unless it is
+    /// ordered; 0 counts as 1.
     pub bytes_max: usize,
     /// The longest payload, in bytes, before compression.
     pub message_max: usize,
@@ -104,9 +107,44 @@ impl<P> fmt::Display for PushError<P> {
 
 impl<P: fmt::Debug> core::error::Error for PushError<P> {}
 
-/// Whether nothing was inside before: then the connection has to be woken.
+/// Whether nothing was inside before, or nothing of that size: then the connection has to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WasEmpty(pub bool);
+
+/// Small messages, large ones, both or none: each have room of their own, and go their own way.
+///
+/// ```
+/// use headwater_core::pool::Sizes;
+///
+/// let small = Sizes { small: true, large: false };
+/// assert!(small.meets(Sizes::BOTH) && !small.meets(Sizes::NONE));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Those that are copied, and leave together.
+    pub small: bool,
+    /// Those of [`OutboxConfig::share_min`] bytes or more.
+    pub large: bool,
+}
+
+impl Sizes {
+    /// Neither.
+    pub const NONE: Self = Self { small: false, large: false };
+    /// All messages.
+    pub const BOTH: Self = Self { small: true, large: true };
+
+    /// Whether both have one in common.
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.small && other.small || self.large && other.large
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        !self.small && !self.large
+    }
+}
 
 /// What came of [`Outbox::push_many`].
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +152,7 @@ pub struct WasEmpty(pub bool);
 pub struct PushedMany {
     /// How many messages were accepted.
     pub messages: usize,
-    /// Whether the outbox was empty before.
+    /// Whether the connection has to be woken.
     pub was_empty: WasEmpty,
     /// Why the last message taken from the iterator was refused; the rest are still in it.
     pub stopped: Option<PushError<Bytes>>,
@@ -131,7 +169,7 @@ pub struct PushedMany {
 /// let mut outbox = Outbox::new(OutboxConfig::default());
 /// assert_eq!(outbox.push_slice(&echo, b"one"), Ok(WasEmpty(true)));
 /// assert_eq!(outbox.push(&echo, Bytes::from_static(b"two")), Ok(WasEmpty(false)));
-/// assert_eq!(outbox.push(&echo, vec![0; 10_000].into()), Ok(WasEmpty(false)));
+/// assert_eq!(outbox.push(&echo, vec![0; 10_000].into()), Ok(WasEmpty(true)));
 ///
 /// let small = outbox.take_small().expect("two are small");
 /// assert_eq!(small.messages, 2);
@@ -184,7 +222,7 @@ impl Outbox {
         payload: &mut Bytes,
     ) -> Result<WasEmpty, PushError<()>> {
         self.check(protocol, payload.len())?;
-        let was_empty = WasEmpty(self.is_empty());
+        let before = self.sizes();
         if self.pack(payload) {
             self.push_packed(protocol);
         } else if payload.len() < self.config.share_min {
@@ -192,7 +230,7 @@ impl Outbox {
         } else {
             self.lanes.push_large(protocol, core::mem::take(payload), false);
         }
-        Ok(was_empty)
+        Ok(self.woken_by(before))
     }
 
     /// Accepts a message that is not in shared bytes; it is copied whatever its length.
@@ -206,7 +244,7 @@ impl Outbox {
         payload: &[u8],
     ) -> Result<WasEmpty, PushError<()>> {
         self.check(protocol, payload.len())?;
-        let was_empty = WasEmpty(self.is_empty());
+        let before = self.sizes();
         if self.pack(payload) {
             self.push_packed(protocol);
         } else if payload.len() < self.config.share_min {
@@ -215,7 +253,7 @@ impl Outbox {
             let payload = Bytes::copy_from_slice(payload);
             self.lanes.push_large(protocol, payload, false);
         }
-        Ok(was_empty)
+        Ok(self.woken_by(before))
     }
 
     /// Accepts messages until one is refused or there are no more.
@@ -223,7 +261,7 @@ impl Outbox {
         &mut self,
         messages: &mut impl Iterator<Item = (&'a ProtocolId, Bytes)>,
     ) -> PushedMany {
-        let was_empty = WasEmpty(self.is_empty());
+        let before = self.sizes();
         let mut pushed: usize = 0;
         let mut stopped = None;
         for (protocol, payload) in messages {
@@ -235,7 +273,7 @@ impl Outbox {
                 }
             }
         }
-        PushedMany { messages: pushed, was_empty, stopped }
+        PushedMany { messages: pushed, was_empty: self.woken_by(before), stopped }
     }
 
     /// Takes all small messages; in an ordered outbox those before the first large one, and
@@ -272,6 +310,15 @@ impl Outbox {
         other.lanes.set_ordered(other.config.ordered);
     }
 
+    /// Takes the messages of these sizes from `other` in exchange for those that are here; as
+    /// [`Outbox::swap`], where either is ordered.
+    pub fn swap_sizes(&mut self, other: &mut Self, sizes: Sizes) {
+        if self.config.ordered || other.config.ordered {
+            return self.swap(other);
+        }
+        self.lanes.swap(&mut other.lanes, sizes);
+    }
+
     /// Moves everything from `other` here, behind what is inside, whatever the bound.
     ///
     /// # Errors
@@ -281,12 +328,12 @@ impl Outbox {
         if self.closed {
             return Err(PushError::Moved(()));
         }
-        let was_empty = WasEmpty(self.is_empty());
+        let before = self.sizes();
         other.take_traffic(&mut self.lanes.traffic);
         while let Some(item) = other.take_next() {
             self.append(item);
         }
-        Ok(was_empty)
+        Ok(self.woken_by(before))
     }
 
     /// Accepts small messages that a lost connection took and did not frame, whatever the bound.
@@ -298,9 +345,9 @@ impl Outbox {
         if self.closed {
             return Err(PushError::Moved(batch));
         }
-        let was_empty = WasEmpty(self.is_empty());
+        let before = self.sizes();
         self.append(Item::Small(batch));
-        Ok(was_empty)
+        Ok(self.woken_by(before))
     }
 
     /// Accepts a large message that a lost connection took and did not frame, whatever the bound.
@@ -315,15 +362,37 @@ impl Outbox {
         if self.closed {
             return Err(PushError::Moved(message));
         }
-        let was_empty = WasEmpty(self.is_empty());
+        let before = self.sizes();
         self.append(Item::Large(message));
-        Ok(was_empty)
+        Ok(self.woken_by(before))
     }
 
-    /// Whether nothing more is accepted until some of what is inside has left.
+    /// What is not accepted until some of what is inside has left.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.bytes() >= self.config.bytes_max.max(1)
+    pub fn full(&self) -> Sizes {
+        if self.config.ordered {
+            let is_full = self.bytes() >= self.config.bytes_max.max(1);
+            return Sizes { small: is_full, large: is_full };
+        }
+        let (max, large_bytes) = (self.config.bytes_max.max(1), self.lanes.large_bytes());
+        let (half, is_used) = (max.div_ceil(2), self.bytes() >= max);
+        let small = is_used && self.lanes.small_bytes() >= half;
+        let large = large_bytes > 0 && (is_used || large_bytes >= half);
+        // Compression may make a small message of a large one.
+        Sizes { small, large: large || self.config.compress && small }
+    }
+
+    /// The size that a payload of so many bytes has.
+    #[must_use]
+    pub const fn size_of(&self, len: usize) -> Sizes {
+        let large = len >= self.config.share_min;
+        Sizes { small: !large, large }
+    }
+
+    /// What is inside.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes { small: self.small_messages() > 0, large: self.large_messages() > 0 }
     }
 
     /// Refuses all pushes from now on; what is inside stays to be taken.
@@ -407,13 +476,19 @@ impl Outbox {
         assert_eq!(self.bytes() == 0, self.messages() == 0);
     }
 
+    /// Whether something came to where nothing was, as `before` tells.
+    fn woken_by(&self, before: Sizes) -> WasEmpty {
+        let grew = self.sizes() != before;
+        WasEmpty(grew && (!self.config.ordered || before.is_none()))
+    }
+
     /// Whether a payload of that length is accepted; it is counted, whatever the answer.
     fn check(&mut self, protocol: &ProtocolId, len: usize) -> Result<(), PushError<()>> {
         let message_max = self.config.message_max;
         if self.closed {
             return Err(PushError::Moved(()));
         }
-        let is_full = self.is_full();
+        let is_full = self.full().meets(self.size_of(len));
         let count = self.lanes.traffic.of(protocol);
         if len > message_max {
             count.too_large = count.too_large.saturating_add(1);

@@ -33,7 +33,7 @@ fn small_messages_leave_as_one_piece_and_large_ones_uncopied() {
     let mut outbox = outbox(|_| {});
     let large = Bytes::from(std::vec![7; 100]);
     assert_eq!(outbox.push_slice(&protocol(0), b""), Ok(WasEmpty(true)));
-    assert_eq!(outbox.push(&protocol(1), large.clone()), Ok(WasEmpty(false)));
+    assert_eq!(outbox.push(&protocol(1), large.clone()), Ok(WasEmpty(true)));
     assert_eq!(outbox.push(&protocol(2), large.slice(1..)), Ok(WasEmpty(false)));
     assert_eq!((outbox.messages(), outbox.small_messages(), outbox.large_messages()), (3, 2, 1));
     outbox.assert_invariants();
@@ -51,20 +51,76 @@ fn small_messages_leave_as_one_piece_and_large_ones_uncopied() {
 #[test]
 fn a_full_outbox_hands_the_payload_back() {
     let one = encoded_len(2, 10);
-    let mut outbox = outbox(|config| config.bytes_max = one + 1);
+    let mut outbox = outbox(|config| (config.bytes_max, config.ordered) = (one + 1, true));
     let payload = Bytes::from_static(b"0123456789");
     assert_eq!(outbox.push(&protocol(0), payload.clone()), Ok(WasEmpty(true)));
     // One message may exceed the bound, whatever its size.
     assert_eq!(outbox.push(&protocol(0), std::vec![0; 5000].into()), Ok(WasEmpty(false)));
     let bytes = outbox.bytes();
+    assert_eq!(outbox.full(), Sizes::BOTH);
     assert_eq!(outbox.push(&protocol(0), payload.clone()), Err(PushError::Full(payload.clone())));
     assert_eq!(outbox.push_slice(&protocol(0), b"x"), Err(PushError::Full(())));
     assert_eq!((outbox.bytes(), outbox.messages()), (bytes, 2));
+    outbox.take_small().unwrap();
     outbox.take_large().unwrap();
-    assert_eq!((outbox.bytes(), outbox.push(&protocol(0), payload)), (one, Ok(WasEmpty(false))));
+    assert_eq!((outbox.bytes(), outbox.push(&protocol(0), payload)), (0, Ok(WasEmpty(true))));
     outbox.assert_invariants();
     let mut zero = Outbox::new(OutboxConfig { bytes_max: 0, ..OutboxConfig::default() });
     assert_eq!(zero.push_slice(&protocol(0), b"x"), Ok(WasEmpty(true)));
+}
+
+#[test]
+fn small_and_large_messages_have_room_of_their_own() {
+    let one = encoded_len(2, 10);
+    let mut outbox = outbox(|config| config.bytes_max = 4 * one);
+    let (small, large) = (Bytes::from_static(b"0123456789"), Bytes::from(std::vec![0; 5000]));
+    let push = |outbox: &mut Outbox, payload: &Bytes| outbox.push(&protocol(0), payload.clone());
+    assert_eq!(push(&mut outbox, &large), Ok(WasEmpty(true)));
+    assert_eq!(outbox.full(), Sizes { small: false, large: true });
+    assert_eq!(push(&mut outbox, &large), Err(PushError::Full(large.clone())));
+    assert_eq!(push(&mut outbox, &small), Ok(WasEmpty(true)), "the first of its size");
+    assert_eq!(push(&mut outbox, &small), Ok(WasEmpty(false)));
+    assert_eq!(outbox.full(), Sizes::BOTH);
+    assert_eq!(push(&mut outbox, &small), Err(PushError::Full(small.clone())));
+
+    let mut own = self::outbox(|_| {});
+    own.swap_sizes(&mut outbox, Sizes { small: true, large: false });
+    assert_eq!((own.messages(), outbox.sizes()), (2, Sizes { small: false, large: true }));
+    assert_eq!(push(&mut outbox, &small), Ok(WasEmpty(true)));
+    assert_eq!(push(&mut outbox, &large), Err(PushError::Full(large.clone())));
+    own.swap_sizes(&mut outbox, Sizes { small: false, large: true });
+    assert_eq!((own.large_messages(), own.small_messages(), outbox.messages()), (1, 2, 1));
+    assert_eq!(push(&mut outbox, &large), Ok(WasEmpty(true)));
+    for outbox in [&outbox, &own] {
+        outbox.assert_invariants();
+    }
+}
+
+/// Whatever comes first, and of whatever sizes, the sum keeps its bound.
+#[test]
+fn the_bound_holds_for_both_sizes_together() {
+    for order in [[10, 100, 700], [100, 10, 700], [700, 10, 100], [10, 700, 100]] {
+        let mut outbox = outbox(|config| config.bytes_max = 2000);
+        for len in order {
+            let payload = Bytes::from(std::vec![0; len]);
+            while outbox.push(&protocol(0), payload.clone()).is_ok() {}
+        }
+        let bound = 2000 + encoded_len(2, 10) + encoded_len(2, 700);
+        assert!(outbox.bytes() < bound, "{order:?}: {}", outbox.bytes());
+        assert!(outbox.small_messages() > 0 && outbox.large_messages() > 0, "{order:?}");
+    }
+}
+
+/// What compression makes small takes room of small messages, and does not exceed it.
+#[test]
+fn large_messages_that_become_small_are_bounded_with_them() {
+    let mut outbox =
+        outbox(|config| (config.bytes_max, config.compress) = (2 * encoded_len(2, 100), true));
+    let payload = Bytes::from(std::vec![7; 5000]);
+    let accepted = (0..1000).take_while(|_| outbox.push(&protocol(0), payload.clone()).is_ok());
+    assert!(accepted.count() < 10);
+    assert!(outbox.large_messages() == 0 && outbox.bytes() < 3 * encoded_len(2, 100));
+    outbox.assert_invariants();
 }
 
 #[test]
@@ -222,7 +278,7 @@ fn what_a_lost_connection_did_not_frame_moves() {
     }
     lost.push(&protocol(1), std::vec![1; 300].into()).unwrap();
     lost.close();
-    assert_eq!(next.merge(&mut lost), Ok(WasEmpty(false)));
+    assert_eq!(next.merge(&mut lost), Ok(WasEmpty(true)), "the first large one");
     assert!(lost.is_empty());
     assert_eq!((next.small_messages(), next.large_messages()), (2, 1));
     next.assert_invariants();
@@ -276,6 +332,7 @@ enum Op {
     Large,
     Next,
     Swap,
+    SwapSizes(bool, bool),
     Merge,
     Shrink,
 }
@@ -287,6 +344,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => Just(Op::Large),
         2 => Just(Op::Next),
         1 => Just(Op::Swap),
+        1 => any::<(bool, bool)>().prop_map(|(small, large)| Op::SwapSizes(small, large)),
         1 => Just(Op::Merge),
         1 => Just(Op::Shrink),
     ];
@@ -308,6 +366,18 @@ fn remove(model: &mut Model, ordered: bool, large: bool, bytes: &[u8]) {
     }
 }
 
+/// Exchanges the small messages, the large ones, or both.
+fn exchange(one: &mut Model, two: &mut Model, sizes: [bool; 2]) {
+    let part = |model: &mut Model| {
+        let (moved, kept) = model.drain(..).partition(|(large, _)| sizes[usize::from(*large)]);
+        *model = kept;
+        moved
+    };
+    let (mut first, mut second): (Model, Model) = (part(one), part(two));
+    one.append(&mut second);
+    two.append(&mut first);
+}
+
 proptest! {
     #[test]
     fn every_accepted_message_leaves_once_and_whole(ops in ops(), ordered: bool) {
@@ -320,11 +390,21 @@ proptest! {
                 Op::Push(p, len) => {
                     stamp = stamp.wrapping_add(1);
                     let payload = Bytes::from(std::vec![stamp; len]);
-                    let full = outbox.bytes() >= 700;
+                    let is_large = len >= 100;
+                    let all = model.iter().map(|(_, message)| message.len()).sum::<usize>();
+                    let alike = (model.iter())
+                        .filter(|(large, _)| ordered || *large == is_large)
+                        .map(|(_, message)| message.len())
+                        .sum::<usize>();
+                    let full = match (ordered, is_large) {
+                        (true, _) => all >= 700,
+                        (false, false) => all >= 700 && alike >= 350,
+                        (false, true) => alike > 0 && (all >= 700 || alike >= 350),
+                    };
                     match outbox.push(&protocol(p), payload.clone()) {
                         Ok(was_empty) => {
-                            prop_assert!(!full && was_empty.0 == model.is_empty());
-                            model.push_back((len >= 100, encoded(&protocol(p), &payload)));
+                            prop_assert!(!full && was_empty.0 == (alike == 0));
+                            model.push_back((is_large, encoded(&protocol(p), &payload)));
                         }
                         Err(refusal) => prop_assert!(full && refusal == PushError::Full(payload)),
                     }
@@ -349,9 +429,19 @@ proptest! {
                     outbox.swap(&mut other);
                     core::mem::swap(&mut model, &mut other_model);
                 }
+                Op::SwapSizes(small, large) => {
+                    outbox.swap_sizes(&mut other, Sizes { small, large });
+                    if ordered {
+                        core::mem::swap(&mut model, &mut other_model);
+                    } else {
+                        exchange(&mut model, &mut other_model, [small, large]);
+                    }
+                }
                 Op::Merge => {
-                    let was_empty = WasEmpty(model.is_empty());
-                    prop_assert_eq!(outbox.merge(&mut other), Ok(was_empty));
+                    let before = outbox.sizes();
+                    let was_empty = outbox.merge(&mut other).unwrap().0;
+                    let grew = before != outbox.sizes() && (!ordered || before.is_none());
+                    prop_assert_eq!(was_empty, grew);
                     model.extend(other_model.drain(..));
                 }
                 Op::Shrink => outbox.shrink(),

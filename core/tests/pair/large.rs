@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use headwater_core::config::Config;
 use headwater_core::connection::LaneNews;
-use headwater_core::error::UndeliveredReason;
+use headwater_core::error::{SendError, UndeliveredReason};
 
 use crate::harness::{Channels, Cut, World, over_both_channels, pair_with, peer_id, protocol};
 
@@ -13,6 +13,7 @@ over_both_channels!(
     a_message_that_does_not_fit_beside_another_waits_for_it,
     messages_that_wait_are_served_in_their_order,
     a_message_that_never_grows_is_reset_and_its_place_is_free,
+    a_small_message_is_accepted_and_arrives_while_a_bulk_queue_is_full,
 );
 
 const MIB: usize = 1 << 20;
@@ -118,4 +119,43 @@ fn a_message_that_never_grows_is_reset_and_its_place_is_free<F: Channels>() {
     }
     world.run();
     assert_eq!(lengths(&world, 1), [2 * MIB; 2]);
+}
+
+/// Sends messages of one MiB until no more are accepted.
+fn fill<F: Channels>(world: &mut World<F>) -> usize {
+    let (now, to) = (world.now, peer_id(1));
+    let mut accepted = 0;
+    loop {
+        let payload = payload(MIB, accepted).into();
+        match world.ends[0].endpoint.send(now, &to, &protocol("/echo"), payload) {
+            Ok(()) => accepted += 1,
+            Err(SendError::Full { .. }) => return accepted,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn a_small_message_is_accepted_and_arrives_while_a_bulk_queue_is_full<F: Channels>() {
+    let mut world = pair_with::<F>(5, Config::default());
+    world.connect(0, 1);
+    let mut bulk = fill(&mut world);
+    assert!(bulk >= 2, "one on a stream, one that waits");
+    for round in 0..6 {
+        for _ in 0..round * 20 {
+            world.step();
+        }
+        bulk += fill(&mut world);
+        let arrived = world.ends[1].messages.len();
+        world.send(0, 1, "/echo", vec![round as u8; 100]);
+        while world.ends[1].messages.last().is_none_or(|last| last.payload.len() == MIB) {
+            assert!(world.step(), "the small message got lost");
+        }
+        // What was framed before it is the rest of one at most.
+        let passed = world.ends[1].messages.len() - arrived;
+        assert!(passed <= 2, "{passed} messages came first");
+    }
+    world.run();
+    let got = lengths(&world, 1);
+    assert_eq!(got.iter().filter(|len| **len == MIB).count(), bulk);
+    assert_eq!(got.len(), bulk + 6);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use headwater_core::contract::Notification;
 use headwater_core::id::{ConnectionId, PeerId};
 use headwater_core::message::Batch;
-use headwater_core::pool::{Entry, Route};
+use headwater_core::pool::{Entry, Route, Sizes};
 use headwater_core::secure::ChannelFactory;
 
 use super::{Carrier, Worker};
@@ -115,7 +115,8 @@ impl<F: ChannelFactory> Worker<F> {
             self.carrying += 1;
         }
         let handle = Arc::clone(&queues);
-        self.carriers[index] = Some(Carrier { queues, peer: None, unsent: false, retired: false });
+        self.carriers[index] =
+            Some(Carrier { queues, peer: None, unsent: Sizes::NONE, retired: false });
         Some(handle)
     }
 

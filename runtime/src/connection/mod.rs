@@ -17,7 +17,7 @@ use headwater_core::connection::{Connection, LaneId};
 use headwater_core::contract::LinkCommand;
 use headwater_core::error::UndeliveredReason;
 use headwater_core::message::Batch;
-use headwater_core::pool::Outbox;
+use headwater_core::pool::{Outbox, Sizes};
 use headwater_core::secure::SecureChannel;
 use headwater_core::snapshot::Traffic;
 use headwater_core::time::Instant;
@@ -56,8 +56,8 @@ pub(crate) struct Task<C, R: Runtime> {
     writable: bool,
     /// The other side has ended its half.
     ended: bool,
-    /// The shared outbox may have something in it.
-    outbox_filled: bool,
+    /// What the shared outbox may have in it.
+    outbox_filled: Sizes,
     /// Empty batches, at most three.
     spare: Vec<Batch>,
     lanes: BTreeMap<LaneId, Arc<Lane>>,
@@ -115,7 +115,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             readable: true,
             writable: true,
             ended: false,
-            outbox_filled: false,
+            outbox_filled: Sizes::NONE,
             spare: Vec::new(),
             lanes: BTreeMap::new(),
             marked: Vec::new(),
@@ -185,7 +185,9 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
 
     fn take_signals(&mut self, now: Instant) {
         let signals = self.link.wake.take();
-        self.outbox_filled |= signals & OUTBOX != 0;
+        if signals & OUTBOX != 0 {
+            self.outbox_filled = Sizes::BOTH;
+        }
         if signals & ORDER != 0 {
             self.take_order(now);
         }
@@ -221,31 +223,36 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
         }
         let Some(order) = self.link.take_order() else { return };
         // It may be to close: what was accepted before goes first.
-        self.outbox_filled |= self.link.outbox_bytes() > 0;
+        if self.link.outbox_bytes() > 0 {
+            self.outbox_filled = Sizes::BOTH;
+        }
         self.gathering.stop();
         self.feed(now);
         self.connection.handle_order(now, order);
     }
 
-    /// Takes the shared outbox, if there is something in it and the machine wants it, and it is
-    /// not better left alone for now.
+    /// Takes of the shared outbox what is there and the machine wants, if it is not better left
+    /// alone for now.
     fn feed(&mut self, now: Instant) {
-        if !self.outbox_filled || self.shut || !self.connection.wants_messages() {
+        if self.shut || !self.outbox_filled.meets(self.connection.wants_messages()) {
             return self.gathering.end();
         }
-        if self.gathering.goes_on(self.link.outbox_bytes()) {
+        // What goes with other bytes costs no write of its own.
+        let is_idle = !self.connection.wants_transmit();
+        if is_idle && self.gathering.goes_on(self.link.outbox_bytes()) {
             return;
         }
         let connection = &mut self.connection;
         let take = |outbox: &mut Outbox| connection.handle_messages(now, outbox);
         // Whoever is putting something in is likely to do so again: waiting for the lock would
         // cost both of them more than coming back.
-        if !self.gathering.has_time() {
-            self.link.swap_outbox(take);
-        } else if !self.link.try_swap_outbox(take) {
-            return self.gathering.look_again();
-        }
-        self.outbox_filled = false;
+        let left = if self.gathering.has_time() {
+            self.link.try_swap_outbox(take)
+        } else {
+            Some(self.link.swap_outbox(take))
+        };
+        let Some(left) = left else { return self.gathering.look_again() };
+        self.outbox_filled = left;
         self.gathering.end();
     }
 

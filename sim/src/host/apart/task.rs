@@ -7,7 +7,7 @@ use headwater_core::connection::{Connection, LaneId, ToConnection, ToNode};
 use headwater_core::contract::{IoCause, LinkCommand};
 use headwater_core::id::ConnectionId;
 use headwater_core::message::Batch;
-use headwater_core::pool::{Load, Outbox};
+use headwater_core::pool::{Load, Outbox, Sizes};
 use headwater_core::secure::{ChannelFactory, SecureChannel};
 use headwater_core::time::Instant;
 
@@ -41,7 +41,7 @@ pub(super) struct Part<C> {
     /// Node knows of it still.
     pub(super) is_known: bool,
     pub(super) outbox: Outbox,
-    pub(super) outbox_filled: bool,
+    pub(super) outbox_filled: Sizes,
     pub(super) shut: bool,
     pub(super) load: Load,
     pub(super) filled: Option<Batch>,
@@ -64,7 +64,7 @@ impl<C: SecureChannel> Part<C> {
             order: None,
             report: None,
             is_known: true,
-            outbox_filled: false,
+            outbox_filled: Sizes::NONE,
             shut: false,
             load: Load::default(),
             filled: None,
@@ -85,9 +85,9 @@ impl<C: SecureChannel> Part<C> {
 
     /// Takes the shared outbox, if there is something in it and the machine wants it.
     fn feed(&mut self, now: Instant) {
-        if self.outbox_filled && !self.shut && self.connection.wants_messages() {
-            self.outbox_filled = false;
+        if !self.shut && self.outbox_filled.meets(self.connection.wants_messages()) {
             self.connection.handle_messages(now, &mut self.outbox);
+            self.outbox_filled = self.outbox.sizes();
         }
     }
 
@@ -176,7 +176,9 @@ impl<F: ChannelFactory> Apart<F> {
         if signals & ORDER != 0 {
             part.take_order(now);
         }
-        part.outbox_filled |= signals & OUTBOX != 0;
+        if signals & OUTBOX != 0 {
+            part.outbox_filled = Sizes::BOTH;
+        }
         if signals & LANES != 0 {
             self.serve_desk(id, now);
         }
