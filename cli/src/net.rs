@@ -37,6 +37,9 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// How long an orderly end may take, beyond the node's own deadline.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
+/// A link that ended before the other side had sent anything.
+const SILENT: CloseReason = CloseReason::Channel(ChannelError::Silent);
+
 /// How a node secures its links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Security {
@@ -325,19 +328,15 @@ pub(crate) fn gone(peer: &PeerId, reason: &CloseReason) -> Failure {
     Failure::new(Status::Lost, format!("the connection to {peer} was lost: {reason}"))
 }
 
-/// Whether a link ended before there was a channel: then nothing tells why.
-fn ended_at_once(reason: &CloseReason) -> bool {
-    matches!(reason, CloseReason::Channel(ChannelError::Truncated))
-}
-
 fn not_connected(address: &str, error: &headwater_tokio::Error, security: Security) -> Failure {
     let headwater_tokio::Error::Dial(error) = error else {
         return Failure::new(Status::Usage, format!("cannot connect to {address}: {error}"));
     };
     let why = match error {
         DialError::Link(cause) => cause.to_string(),
-        DialError::Refused(Refusal::Closed(reason)) if ended_at_once(reason) => format!(
-            "{reason}; what listens there said nothing: it may {}, be no node, or keep this one out",
+        // Nothing tells why, so this is what there may be.
+        DialError::Refused(Refusal::Closed(reason)) if **reason == SILENT => format!(
+            "{reason}; what listens there may {}, be no node, or keep this one out",
             match security {
                 Security::Tls => "run with --insecure",
                 Security::Insecure => "speak TLS",

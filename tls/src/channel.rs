@@ -75,7 +75,8 @@ pub struct TlsChannel {
     live: Option<(u64, Arc<Entry>)>,
     peer: Option<PeerId>,
     failure: Option<TlsError>,
-    /// Whether anything of the peer's was a record.
+    /// Whether the peer has sent anything, and whether any of it was a record.
+    heard: bool,
     begun: bool,
     ending: bool,
     peer_closed: bool,
@@ -109,6 +110,7 @@ impl TlsChannel {
             live: None,
             peer: None,
             failure,
+            heard: false,
             begun: false,
             ending: false,
             peer_closed: false,
@@ -340,6 +342,7 @@ fn is_peer_id(input: &[u8]) -> bool {
 
 impl SecureChannel for TlsChannel {
     fn open(&mut self, input: &mut BytesMut, plain: &mut BytesMut) -> Result<Opened, ChannelError> {
+        self.heard |= !input.is_empty();
         if let Some(error) = &self.failure {
             return Err(error.into());
         }
@@ -404,7 +407,11 @@ impl SecureChannel for TlsChannel {
 
     fn handle_eof(&mut self) -> Result<(), ChannelError> {
         // After our own end it does not matter whether the peer's was announced.
-        if self.peer_closed || self.ending { Ok(()) } else { Err(ChannelError::Truncated) }
+        match self.peer_closed || self.ending {
+            true => Ok(()),
+            false if self.heard => Err(ChannelError::Truncated),
+            false => Err(ChannelError::Silent),
+        }
     }
 }
 

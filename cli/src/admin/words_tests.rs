@@ -3,8 +3,9 @@
 use headwater_core::config::Config;
 use headwater_core::contract::{Command, Event, IoCause};
 use headwater_core::endpoint::Endpoint;
+use headwater_core::error::CloseReason;
 use headwater_core::id::PeerId;
-use headwater_core::secure::Insecure;
+use headwater_core::secure::{ChannelError, Insecure};
 use headwater_core::seed::Seed;
 use headwater_core::time::Instant;
 
@@ -78,4 +79,17 @@ fn a_peer_that_was_disconnected_on_request_is_told_so() {
 fn times_are_short() {
     let times = [5, 1500, 59_000, 200_000, 8_000_000, 400_000_000].map(Duration::from_millis);
     assert_eq!(times.map(time), ["5 ms", "1.5 s", "59 s", "3 min", "2 h", "4 days"]);
+}
+
+#[test]
+fn a_side_without_encryption_is_told_with_what_would_help() {
+    for (error, says, cure) in [
+        (ChannelError::SpeaksTls, "seems to speak TLS", "leave --insecure out here"),
+        (ChannelError::SpeaksPlain, "seems to be insecure", "leave --insecure out at the other"),
+    ] {
+        let reason = CloseReason::Channel(error);
+        assert!(closed(&reason, Reached::Handshaking).contains(says), "{reason}");
+        let told = cure_of_close(&reason, Reached::Handshaking).unwrap();
+        assert!(told.contains(cure), "{told}");
+    }
 }

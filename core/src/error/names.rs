@@ -144,6 +144,7 @@ names! {
         Self::SpeaksPlain => "speaks_plain",
         Self::Malformed => "malformed",
         Self::BadRecord => "bad_record",
+        Self::Silent => "silent",
         Self::Truncated => "truncated",
         Self::Refused(_) => "refused",
         Self::Unwelcome(_) => "unwelcome",

@@ -57,7 +57,8 @@ pub trait SecureChannel {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Truncated`] if the channel has a close notice and none came.
+    /// [`ChannelError::Truncated`] if the channel has a close notice and none came, or the
+    /// handshake is not over; [`ChannelError::Silent`] if nothing came at all.
     fn handle_eof(&mut self) -> Result<(), ChannelError>;
 }
 
@@ -99,6 +100,8 @@ pub enum ChannelError {
     Malformed,
     /// A record was not sealed by the peer.
     BadRecord,
+    /// The link ended before the other side had sent a byte.
+    Silent,
     /// The bytes ended before the announced end.
     Truncated,
     /// This side does not accept who the peer is; the channel's own words.
@@ -121,6 +124,7 @@ impl fmt::Display for ChannelError {
             }
             Self::Malformed => f.write_str("secure channel: malformed"),
             Self::BadRecord => f.write_str("secure channel: a record is not authentic"),
+            Self::Silent => f.write_str("the other side ended the link without a word"),
             Self::Truncated => f.write_str("secure channel: cut off before its end"),
             Self::Refused(text) | Self::Unwelcome(text) | Self::Other(text) => {
                 write!(f, "secure channel: {text}")

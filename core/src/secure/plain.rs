@@ -144,7 +144,11 @@ impl SecureChannel for PlainChannel {
 
     fn handle_eof(&mut self) -> Result<(), ChannelError> {
         // There is no close notice: an end inside the exchange is all that can be told.
-        if self.peer.is_none() { Err(ChannelError::Truncated) } else { Ok(()) }
+        match self.peer {
+            Some(_) => Ok(()),
+            None if self.heard_len == 0 => Err(ChannelError::Silent),
+            None => Err(ChannelError::Truncated),
+        }
     }
 }
 

@@ -49,8 +49,8 @@ fn d09_a_remote_that_closes_right_after_accept_is_a_dial_error() {
     let mut arena = arena();
     let (p, dial) = arena.dial();
     arena.eof(p);
-    let truncated = CloseReason::Channel(ChannelError::Truncated);
-    assert_eq!(dial_error(&arena, dial), closed(truncated));
+    let silent = CloseReason::Channel(ChannelError::Silent);
+    assert_eq!(dial_error(&arena, dial), closed(silent));
     let (p, dial) = arena.dial();
     arena.peers[p].reads = 0;
     arena.cut(p);
@@ -345,7 +345,8 @@ fn half_closes_and_cuts_in_every_phase_end_with_a_reason() {
                 }
                 let expected = match (cut, phase) {
                     (true, _) => CloseReason::Io(IoCause::Reset),
-                    (false, 0 | 1) => CloseReason::Channel(ChannelError::Truncated),
+                    (false, 0) => CloseReason::Channel(ChannelError::Silent),
+                    (false, 1) => CloseReason::Channel(ChannelError::Truncated),
                     (false, _) => CloseReason::RemoteClosed,
                 };
                 assert_eq!(arena.reason(p), Some(expected), "{phase} {cut} {inbound}");
