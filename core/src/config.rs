@@ -75,8 +75,8 @@ pub struct Config {
     /// Addresses known of all peers together; at most 8 are kept of each. Default 4096.
     pub addresses_max: usize,
 
-    /// Bytes of messages that wait to be framed, a connection; half of them for small messages
-    /// whatever large ones wait. One of either may exceed it. Default 256 KiB.
+    /// Bytes of messages that wait to be framed, a connection; one message may exceed it. Half as
+    /// much is there for small messages whatever large ones wait. Default 256 KiB.
     pub outbox_max: usize,
     /// Payloads of this size and more are sent by reference on a stream of their own.
     /// Default 8 KiB.

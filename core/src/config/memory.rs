@@ -221,7 +221,8 @@ impl Config {
         let inbox = times(self.inbox_max, 8).saturating_add(times(self.message_max, 2));
         // Accepted by the driver's side, by the connection, placed on streams, and handed over.
         // One message of either size may exceed its share.
-        let outbox = self.outbox_max.saturating_add(self.message_max);
+        let half = self.outbox_max.div_ceil(2);
+        let outbox = self.outbox_max.saturating_add(half).saturating_add(self.message_max);
         let outboxes = times(outbox.saturating_add(self.large_min), 4);
         let output = self.output_max.saturating_add(2 * crate::mux::FRAME_MAX);
         let lists = times(self.protocols_max, 4 * crate::id::PROTOCOL_ID_LEN_MAX);

@@ -24,11 +24,12 @@
 //! 3. a message leaves whole, once, by exactly one of the `take_*` calls;
 //! 4. encoding never changes the caller's payload (D-107).
 //!
-//! Bounds: `bytes_max` bytes; one small message and one large one may exceed it, and messages moved
-//! in from a lost connection. Neither size keeps the other out: half of it is there for small
-//! messages whatever large ones wait, a large one is accepted when there is none, and more of them
-//! in what is left, up to half. An ordered outbox has one bound for all. After warm-up a push
-//! without compression allocates nothing.
+//! Bounds: nothing is accepted while `bytes_max` bytes or more are inside, so one message may exceed
+//! it; messages moved in from a lost connection may exceed it too. Neither size keeps the other
+//! out: small messages are accepted all the same while they are less than half of it, and a large
+//! one while there is no other. So it is half as much again, and a message of each size, at most.
+//! An ordered outbox has one bound for all. After warm-up a push without compression allocates
+//! nothing.
 
 use core::fmt;
 
@@ -374,10 +375,10 @@ impl Outbox {
             let is_full = self.bytes() >= self.config.bytes_max.max(1);
             return Sizes { small: is_full, large: is_full };
         }
-        let (max, large_bytes) = (self.config.bytes_max.max(1), self.lanes.large_bytes());
-        let (half, is_used) = (max.div_ceil(2), self.bytes() >= max);
-        let small = is_used && self.lanes.small_bytes() >= half;
-        let large = large_bytes > 0 && (is_used || large_bytes >= half);
+        let max = self.config.bytes_max.max(1);
+        let is_used = self.bytes() >= max;
+        let small = is_used && self.lanes.small_bytes() >= max.div_ceil(2);
+        let large = is_used && self.large_messages() > 0;
         // Compression may make a small message of a large one.
         Sizes { small, large: large || self.config.compress && small }
     }

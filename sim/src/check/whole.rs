@@ -24,7 +24,7 @@ pub(crate) fn check_bounds(host: &dyn Host, config: &Config) -> Result<(), Viola
             streams += load.current;
             // In the driver's hands and in the connection's; placed on streams, small ones, four
             // large ones, and what applications have put on streams that they borrowed.
-            let outbox = config.outbox_max + config.message_max + config.large_min;
+            let outbox = config.outbox_max * 3 / 2 + config.message_max + config.large_min;
             let placed = outbox + 4 * config.message_max;
             let max = 2 * outbox + placed + STREAMS_MAX * (outbox + config.message_max);
             let queued = load.queued_bytes;
