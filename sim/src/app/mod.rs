@@ -44,6 +44,8 @@ pub(crate) struct App {
     streams: BTreeMap<Stream, Held>,
     requests: u64,
     pub(crate) full: u64,
+    /// Messages that it has taken.
+    pub(crate) taken: u64,
 }
 
 /// A borrowed stream.
@@ -91,6 +93,7 @@ impl App {
             streams: BTreeMap::new(),
             requests: 0,
             full: 0,
+            taken: 0,
         }
     }
 

@@ -121,8 +121,8 @@ pub(crate) fn check_nothing_lost(
     Ok(())
 }
 
-/// Checks that everything accepted has arrived or is accounted for, and that every pool is back
-/// to its size.
+/// Checks that everything accepted has arrived or is accounted for, that nodes have counted what
+/// their applications took, and that every pool is back to its size.
 pub(crate) fn check_quiet(world: &World<'_>) -> Result<(), Violation> {
     let alive = |(node, life): (usize, u32)| {
         world.places[node].life == life && world.places[node].host.is_some()
@@ -131,6 +131,8 @@ pub(crate) fn check_quiet(world: &World<'_>) -> Result<(), Violation> {
     for (node, place) in world.places.iter().enumerate() {
         ensure!(!place.app.has_streams(), "{node} has streams still");
         let Some(host) = place.host.as_deref() else { continue };
+        let (taken, counted) = (place.app.taken, host.received());
+        ensure!(taken <= counted, "{node} took {taken} messages, and counted {counted}");
         for peer in host.peers() {
             let connections = host.way(&peer).map(|way| way.connections).unwrap_or_default();
             for (id, load) in connections {

@@ -155,6 +155,8 @@ pub(crate) trait Host {
     /// The connections there are.
     fn connections(&self) -> Vec<ConnectionId>;
     fn required_state(&self, required: RequiredId) -> Option<RequiredState>;
+    /// Messages that it says it has received, over all its connections, those that are gone too.
+    fn received(&self) -> u64;
     fn is_stopped(&self) -> bool;
     /// Checks that every socket has its connection and every connection its socket, and that
     /// there are no more than there may be.

@@ -451,6 +451,10 @@ impl<F: ChannelFactory> Host for Whole<F> {
         self.endpoint.required_state(required)
     }
 
+    fn received(&self) -> u64 {
+        self.endpoint.snapshot(Instant::ZERO).traffic().total().received.messages
+    }
+
     fn is_stopped(&self) -> bool {
         self.endpoint.is_stopped()
     }

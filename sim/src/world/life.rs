@@ -200,6 +200,7 @@ impl World<'_> {
         let mut taken = 0;
         while let Some(message) = host.poll_message(clock) {
             taken += 1;
+            place.app.taken += 1;
             place.app.notices.message_from(&message.peer)?;
             let head = Head::decode(&message.payload);
             ensure!(head.is_some(), "a message of {} was damaged", message.peer);

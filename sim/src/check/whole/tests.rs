@@ -99,6 +99,20 @@ fn a_message_that_vanished_is_seen() {
 }
 
 #[test]
+fn a_message_that_was_taken_and_not_counted_is_seen() {
+    for mode in [Mode::Whole, Mode::Apart] {
+        let mut world = world(mode);
+        while !matches!(world.phase, Phase::Quiet { .. }) || check_quiet(&world).is_err() {
+            world.step().unwrap();
+        }
+        let counted = world.places[1].host.as_deref().unwrap().received();
+        assert!(counted > 0);
+        world.places[1].app.taken = counted + 1;
+        assert!(why(check_quiet(&world)).starts_with("1 took"));
+    }
+}
+
+#[test]
 fn bounds_that_are_exceeded_are_seen() {
     for mode in [Mode::Whole, Mode::Apart] {
         let world = world(mode);

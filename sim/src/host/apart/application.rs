@@ -14,6 +14,7 @@ use headwater_core::peers::Rule;
 use headwater_core::pool::{PushError, WasEmpty};
 use headwater_core::protocol::ProtocolSet;
 use headwater_core::secure::ChannelFactory;
+use headwater_core::snapshot::Snapshot;
 use headwater_core::supervisor::RequiredState;
 use headwater_core::time::Instant;
 
@@ -269,6 +270,13 @@ impl<F: ChannelFactory> Host for Apart<F> {
 
     fn required_state(&self, required: RequiredId) -> Option<RequiredState> {
         self.core.required_state(required)
+    }
+
+    fn received(&self) -> u64 {
+        let parts = self.parts.values().map(|part| part.connection.snapshot(Instant::ZERO));
+        let parts = parts.collect();
+        let snapshot = Snapshot::join(self.core.snapshot(Instant::ZERO), parts);
+        snapshot.traffic().total().received.messages
     }
 
     fn is_stopped(&self) -> bool {

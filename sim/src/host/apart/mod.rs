@@ -22,6 +22,7 @@ use headwater_core::node::Node;
 use headwater_core::protocol::ProtocolSet;
 use headwater_core::secure::ChannelFactory;
 use headwater_core::seed::Seed;
+use headwater_core::snapshot::Traffic;
 use headwater_core::time::Instant;
 
 use super::{Cx, StreamNews, Violation, Way, ensure};
@@ -44,6 +45,8 @@ pub(crate) struct Apart<F: ChannelFactory> {
     /// Connections that have ended and wait for their other side, the oldest first.
     ending: VecDeque<ConnectionId>,
     reporting: VecDeque<ConnectionId>,
+    /// What connections have counted after their last report, until the node takes it.
+    late: Traffic,
     answers: VecDeque<(DialKey, Result<Socket, IoCause>)>,
     dialling: BTreeSet<ConnectionId>,
     listener: Option<ListenerId>,
@@ -79,6 +82,7 @@ impl<F: ChannelFactory> Apart<F> {
             sockets: BTreeMap::new(),
             ending: VecDeque::new(),
             reporting: VecDeque::new(),
+            late: Traffic::default(),
             answers: VecDeque::new(),
             dialling: BTreeSet::new(),
             listener: None,
@@ -113,6 +117,9 @@ impl<F: ChannelFactory> Apart<F> {
 
     fn take_reports(&mut self, now: Instant) -> bool {
         let mut any = false;
+        if !self.late.is_empty() {
+            self.core.handle_late(std::mem::take(&mut self.late));
+        }
         while let Some(id) = self.reporting.pop_front() {
             let Some(part) = self.parts.get_mut(&id) else { continue };
             let Some(report) = part.report.take() else { continue };

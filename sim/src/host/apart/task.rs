@@ -113,7 +113,12 @@ impl<F: ChannelFactory> Apart<F> {
             let taken = part.filled.is_none() && part.report.is_none();
             let over = part.connection.is_done() && part.shut && taken;
             if over && !self.sockets.contains_key(&id) && !part.is_known {
-                self.parts.remove(&id);
+                let part = self.parts.remove(&id);
+                let late = part.map(|mut part| part.connection.take_late()).unwrap_or_default();
+                if !late.is_empty() {
+                    self.late.merge(&late);
+                    self.woken.insert(Task::Node);
+                }
                 self.ending.retain(|ending| *ending != id);
                 return Ok(false);
             }
