@@ -65,6 +65,14 @@ impl Scenario {
             Self::Mixed => 20,
         }
     }
+
+    /// How much to do at least, so that what is the 99th of 100 means something.
+    const fn least_amount(self) -> usize {
+        match self {
+            Self::OneWay(_) => 1,
+            Self::PingPong | Self::Mixed => 200,
+        }
+    }
 }
 
 /// Some contestant.
@@ -183,7 +191,7 @@ pub fn measure(subjects: &mut [Box<dyn Subject>], effort: Effort) -> Vec<Column>
         eprintln!("[{:4.0} s] {step}: warming up", begun.elapsed().as_secs_f64());
         let amounts: Vec<_> =
             subjects.iter_mut().map(|one| warm_up(one.as_mut(), scenario, effort)).collect();
-        let mut samples = vec![vec![vec![f64::NAN; effort.runs]; subjects.len()]; figures.len()];
+        let mut samples = vec![vec![Vec::new(); subjects.len()]; figures.len()];
         for run in 0..effort.runs {
             eprintln!(
                 "[{:4.0} s] {step}: run {} of {}",
@@ -195,13 +203,15 @@ pub fn measure(subjects: &mut [Box<dyn Subject>], effort: Effort) -> Vec<Column>
                 // Everybody comes first once.
                 let who = (turn + run) % subjects.len();
                 let subject = subjects[who].as_mut();
-                match subject.run(scenario, amounts[who]) {
-                    Ok((_, values)) => {
-                        for (figure, value) in values.into_iter().enumerate() {
-                            samples[figure][who][run] = value;
-                        }
-                    }
-                    Err(reason) => eprintln!("{} failed: {reason}", subject.name()),
+                let values = subject.run(scenario, amounts[who]).map_or_else(
+                    |reason| {
+                        eprintln!("{} failed: {reason}", subject.name());
+                        vec![f64::NAN; figures.len()]
+                    },
+                    |(_, values)| values,
+                );
+                for (samples, value) in samples.iter_mut().zip(values) {
+                    samples[who].push(value);
                 }
             }
         }
@@ -218,7 +228,8 @@ fn warm_up(subject: &mut dyn Subject, scenario: Scenario, effort: Effort) -> usi
         match subject.run(scenario, amount) {
             Ok((elapsed, _)) if elapsed >= effort.target / 4 => {
                 let share = effort.target.as_secs_f64() / elapsed.as_secs_f64();
-                return (amount as f64 * share).ceil() as usize;
+                let amount = (amount as f64 * share).ceil() as usize;
+                return amount.max(scenario.least_amount());
             }
             Ok(_) => amount *= 4,
             Err(reason) => {

@@ -24,10 +24,10 @@ use crate::scenario::{Connected, Contestant, Inbox, Lane};
 
 /// Bytes under way in a channel, as the application bounds them, and what counts for each message
 /// at least.
-const UNDER_WAY: usize = 8 << 20;
+const UNDER_WAY: usize = 4 << 20;
 const LEAST: usize = 512;
 /// Messages that fit into every queue on the way: more than are ever under way.
-const QUEUED: u32 = 32 * 1024;
+const QUEUED: u32 = 16 * 1024;
 /// Messages of a channel in a second: more than there ever are.
 const RATE: u32 = 100_000_000;
 /// Messages that a receiver takes before it gives their room back.
@@ -41,7 +41,7 @@ const CHANNELS: u64 = 3;
 pub struct Commonware;
 
 /// Sends on one channel.
-pub struct Outgoing {
+struct Outgoing {
     sender: Sender<PublicKey, Context>,
     peer: PublicKey,
     room: Arc<Semaphore>,
@@ -49,7 +49,7 @@ pub struct Outgoing {
 }
 
 /// Receives on one channel.
-pub struct Incoming {
+struct Incoming {
     receiver: Receiver<PublicKey>,
     room: Arc<Semaphore>,
 }
@@ -201,8 +201,8 @@ impl Contestant for Commonware {
     const NAME: &'static str = "commonware-p2p";
     const NOTE: &'static str = "`authenticated::lookup` on its own tokio runtime; its only cipher is \
         ChaCha20-Poly1305. It drops what does not fit into its queues, so the application keeps at \
-        most 8 MiB under way in a channel, by a semaphore in the process, which is in its favour. \
-        Raised: quotas out of the way, queues to 32,768 messages, 64 messages a write. Beside bulk a \
+        most 4 MiB under way in a channel, by a semaphore in the process, which is in its favour. \
+        Raised: quotas out of the way, queues to 16,384 messages, 64 messages a write. Beside bulk a \
         channel for each, the small ones with priority.";
 
     fn connect() -> Connected<Self> {

@@ -12,20 +12,23 @@ use libp2p::request_response::{
 };
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, StreamProtocol, Swarm};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{runtime, swarm};
 use crate::scenario::{Connected, Contestant, Inbox, Lane, SMALL};
 
-/// Requests under way; beyond 256 yamux opens no more streams until some are acknowledged.
-const UNDER_WAY: usize = 200;
+/// Bytes under way in a lane, as the application bounds them, and what counts for each request at
+/// least, so that there are at most 200: beyond 256 yamux opens no more streams until some are
+/// acknowledged.
+const UNDER_WAY: usize = 8 << 20;
+const LEAST: usize = UNDER_WAY / 200;
 
 /// Requests and responses of libp2p.
 pub struct Libp2pRequests;
 
 /// What is asked.
 #[derive(Debug)]
-pub struct Request {
+struct Request {
     /// Whether the payload is to come back; otherwise the answer is empty.
     echo: bool,
     payload: Bytes,
@@ -33,7 +36,7 @@ pub struct Request {
 
 /// A byte that says whether to echo, a length of four bytes, and the payload.
 #[derive(Clone, Debug, Default)]
-pub struct Framing;
+struct Framing;
 
 async fn read(io: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<Vec<u8>> {
     let mut len = [0; 4];
@@ -104,8 +107,11 @@ impl Codec for Framing {
     }
 }
 
-/// A request for the task of a swarm, and where the answer goes.
-type Asked = (Request, oneshot::Sender<Bytes>);
+/// A request for the task of a swarm.
+type Asked = (Request, Waiting);
+
+/// Where an answer goes, and the room that is free again then.
+type Waiting = (oneshot::Sender<Bytes>, OwnedSemaphorePermit);
 
 /// A peer, whose swarm has a task.
 pub struct Peer {
@@ -114,18 +120,22 @@ pub struct Peer {
 }
 
 /// Asks the other peer.
-#[derive(Clone)]
 pub struct Client {
     asked: mpsc::Sender<Asked>,
-    under_way: Arc<Semaphore>,
+    room: Arc<Semaphore>,
 }
 
 impl Client {
+    fn new(asked: mpsc::Sender<Asked>) -> Self {
+        Self { asked, room: Arc::new(Semaphore::new(UNDER_WAY)) }
+    }
+
     async fn ask(&self, echo: bool, payload: Bytes) -> oneshot::Receiver<Bytes> {
-        let permit = self.under_way.acquire().await.expect("never closed");
-        permit.forget();
+        let weight = u32::try_from(payload.len().clamp(LEAST, UNDER_WAY)).expect("clamped");
+        let room = Arc::clone(&self.room).acquire_many_owned(weight).await.expect("never closed");
         let (answer, answered) = oneshot::channel();
-        self.asked.send((Request { echo, payload }, answer)).await.expect("the swarm runs");
+        let asked = (Request { echo, payload }, (answer, room));
+        self.asked.send(asked).await.expect("the swarm runs");
         answered
     }
 }
@@ -156,8 +166,7 @@ struct Driver {
     swarm: Swarm<Behaviour<Framing>>,
     other: PeerId,
     asked: mpsc::Receiver<Asked>,
-    waiting: HashMap<OutboundRequestId, oneshot::Sender<Bytes>>,
-    under_way: Arc<Semaphore>,
+    waiting: HashMap<OutboundRequestId, Waiting>,
     requests: mpsc::UnboundedSender<Bytes>,
 }
 
@@ -170,9 +179,9 @@ impl Driver {
                         self.heard(event);
                     }
                 }
-                Some((request, answer)) = self.asked.recv() => {
+                Some((request, waiting)) = self.asked.recv() => {
                     let id = self.swarm.behaviour_mut().send_request(&self.other, request);
-                    self.waiting.insert(id, answer);
+                    self.waiting.insert(id, waiting);
                 }
             }
         }
@@ -190,8 +199,7 @@ impl Driver {
                 }
             }
             Event::Message { message: Message::Response { request_id, response }, .. } => {
-                self.under_way.add_permits(1);
-                if let Some(answer) = self.waiting.remove(&request_id) {
+                if let Some((answer, _room)) = self.waiting.remove(&request_id) {
                     // Nobody waits for empty ones.
                     let _ = answer.send(response);
                 }
@@ -213,13 +221,11 @@ async fn pair() -> [Peer; 2] {
     let (mut one, mut two) = (new(), new());
     let [first, second] = swarm::connect(&mut one, &mut two).await;
     [(one, second), (two, first)].map(|(swarm, other)| {
-        let (asks, asked) = mpsc::channel(UNDER_WAY);
+        let (asks, asked) = mpsc::channel(64);
         let (requests, taken) = mpsc::unbounded_channel();
-        let under_way = Arc::new(Semaphore::new(UNDER_WAY));
-        let client = Client { asked: asks, under_way: Arc::clone(&under_way) };
         let waiting = HashMap::new();
-        tokio::spawn(Driver { swarm, other, asked, waiting, under_way, requests }.run());
-        Peer { client, requests: taken }
+        tokio::spawn(Driver { swarm, other, asked, waiting, requests }.run());
+        Peer { client: Client::new(asks), requests: taken }
     })
 }
 
@@ -232,29 +238,29 @@ impl Contestant for Libp2pRequests {
     const NAME: &'static str = "rust-libp2p, requests";
     const NOTE: &'static str = "The same transport with `request-response`: every message is a \
         request on a stream of its own and gets an answer, an empty one except there and back. \
-        Up to 200 are under way, for which the limits of streams and of their negotiation are \
+        Up to 200 or 8 MiB are under way in a lane, for which the limits of streams and of their negotiation are \
         raised from 100, 128 and 512 to 4096, 1024 and 4096.";
 
     fn connect() -> Connected<Self> {
         let handle = runtime();
         let (ends, [one, two]) = handle.block_on(async { (pair().await, pair().await) });
-        let (bulk, small) = (one.client.clone(), one.client);
+        let (bulk, small) = (Client::new(one.client.asked.clone()), one.client);
         Connected { handle, ends, bulk, small, inboxes: vec![two] }
     }
 
     async fn ping_pong(ends: [Peer; 2], rounds: usize) -> (Vec<Duration>, [Peer; 2]) {
         let [one, two] = ends;
-        let client = one.client.clone();
         let asking = tokio::spawn(async move {
             let mut times = Vec::with_capacity(rounds);
             for _ in 0..rounds {
                 let begun = Instant::now();
-                let answered = client.ask(true, Bytes::copy_from_slice(&[7; SMALL])).await;
+                let answered = one.client.ask(true, Bytes::copy_from_slice(&[7; SMALL])).await;
                 assert_eq!(answered.await.expect("answered").len(), SMALL, "not what was sent");
                 times.push(begun.elapsed());
             }
-            times
+            (times, one)
         });
-        (asking.await.expect("answered"), [one, two])
+        let (times, one) = asking.await.expect("answered");
+        (times, [one, two])
     }
 }

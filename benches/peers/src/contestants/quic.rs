@@ -14,15 +14,14 @@ use socket2::SockRef;
 
 /// What the buffers of a socket are asked to hold; the system may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
-const STREAM_WINDOW: u32 = 16 << 20;
+/// Enough for a message of the bulk transfer, and more under way behind it; still more would only
+/// be a longer queue for whoever sends after that.
+const STREAM_WINDOW: u32 = 4 << 20;
+const SEND_WINDOW: u64 = 8 << 20;
 /// Streams that a peer may have open one way.
-const STREAMS: u32 = 4096;
-/// The largest payload of a datagram: loopback takes what TCP gets there, too.
+const STREAMS: u32 = 1024;
+/// The largest payload of a datagram: on loopback TCP is not cut smaller either.
 const DATAGRAM: u16 = 65_527;
-
-/// What defaults are raised to.
-pub(super) const RAISED: &str = "stream window 16 MiB, send window 64 MiB, datagrams as large as \
-    loopback takes, 4 MiB of socket buffer as far as the system gives it";
 
 fn transport() -> Arc<TransportConfig> {
     let mut mtu = MtuDiscoveryConfig::default();
@@ -30,7 +29,7 @@ fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window(STREAM_WINDOW.into())
-        .send_window(4 * u64::from(STREAM_WINDOW))
+        .send_window(SEND_WINDOW)
         .max_concurrent_uni_streams(STREAMS.into())
         .mtu_discovery_config(Some(mtu))
         .keep_alive_interval(Some(Duration::from_secs(5)))

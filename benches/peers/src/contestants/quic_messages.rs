@@ -82,7 +82,7 @@ impl Contestant for QuicMessages {
 
     const NAME: &'static str = "quinn, a stream per message";
     const NOTE: &'static str = "The same with a stream one way for each message and a task that \
-        reads it; up to 4096 at once, raised from 100. Beside bulk the small ones have the higher \
+        reads it; up to 1024 at once, raised from 100. Beside bulk the small ones have the higher \
         priority.";
 
     fn connect() -> Connected<Self> {

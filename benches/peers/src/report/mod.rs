@@ -65,12 +65,14 @@ impl Column {
     }
 }
 
-/// A number of three digits.
+/// A number of two or three digits.
 fn digits(number: f64) -> String {
     let decimals = match number {
         number if number >= 99.95 => 0,
         number if number >= 9.995 => 1,
-        _ => 2,
+        number if number >= 0.0995 => 2,
+        number if number >= 0.00995 => 3,
+        _ => 4,
     };
     format!("{number:.decimals$}")
 }
@@ -88,7 +90,7 @@ pub fn figure(value: f64, unit: Unit) -> String {
                 value => format!("{}/s, {bytes}", digits(value)),
             }
         }
-        Unit::Micros if value >= 1e4 => format!("{} ms", digits(value / 1e3)),
+        Unit::Micros if value >= 1e3 => format!("{} ms", digits(value / 1e3)),
         Unit::Micros => format!("{} µs", digits(value)),
     }
 }
@@ -159,5 +161,33 @@ impl Report {
             let cells: Vec<_> = columns.iter().map(|column| cell(column, who)).collect();
             let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_run_is_left_out() {
+        let Spread { least, median, most } = Spread::of([3.0, f64::NAN, 1.0, 2.0]);
+        assert_eq!((least, median, most), (1.0, 2.0, 3.0));
+        assert_eq!(ratio(Spread::of([f64::NAN])), "failed");
+    }
+
+    #[test]
+    fn ratios_are_those_of_one_turn() {
+        let samples = vec![vec![1.0, 10.0, 100.0], vec![2.0, f64::NAN, 50.0]];
+        let column = Column { title: "", unit: Unit::Micros, samples };
+        let Spread { least, most, .. } = column.ratio(1);
+        assert_eq!((least, most), (0.5, 2.0));
+    }
+
+    #[test]
+    fn figures_have_their_units() {
+        assert_eq!(figure(2_500_000.0, Unit::Rate(128)), "2.50 M/s, 320 MB/s");
+        assert_eq!(figure(1000.0, Unit::Rate(1 << 20)), "1000/s, 1049 MB/s");
+        assert_eq!(figure(12_345.0, Unit::Micros), "12.3 ms");
+        assert_eq!(digits(0.0024), "0.0024");
     }
 }
