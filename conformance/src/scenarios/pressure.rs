@@ -77,7 +77,8 @@ pub fn what_was_not_sent_in_time_is_not_sent<A: Adapter, B: Adapter>(a: &A, b: &
         for _ in 0..4 {
             scope.spawn(|| {
                 let wait = Duration::from_millis(50);
-                let late = Bytes::from_static(b"late");
+                // As large as the others: small ones have room of their own.
+                let late = Bytes::from(vec![7; 65_536]);
                 let result = two.node.send_wait(id("one"), &test(), late.clone(), wait);
                 assert_eq!(result, Err(SendError::Full { payload: late }));
             });
