@@ -191,6 +191,10 @@ impl Lanes {
         self.small.slab.len()
     }
 
+    pub(super) const fn large_bytes(&self) -> usize {
+        self.large.bytes
+    }
+
     /// Bytes of memory: of the slabs, and of what is held by reference.
     pub(super) fn memory(&self) -> usize {
         let slabs = self.small.slab.memory().saturating_add(self.large.heads.memory());
