@@ -26,6 +26,7 @@ use crate::supervisor::BackoffConfig;
 /// assert!(config.validate().unwrap_err().to_string().contains("message_max"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
     /// Largest payload sent or accepted, in bytes, after unpacking. Default 16 MiB.

@@ -17,22 +17,27 @@ use crate::time::Instant;
 
 /// A socket that listens, named by core when the application asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ListenerId(pub u32);
 
 /// A dial that the application asked for; its outcome carries the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DialId(pub u64);
 
 /// A peer that the application requires, under one or more addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequiredId(pub u64);
 
 /// A name that core wants resolved; the answer carries the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QueryId(pub u64);
 
 /// Who made a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Direction {
     /// The peer did; we accepted it.
     Inbound,
@@ -45,6 +50,7 @@ pub enum Direction {
 /// An accepted link is not an event but a call, because it is answered at once: see
 /// `handle_accepted` of `Node` and `Endpoint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Event {
     /// A listener is bound; `local` is what it is bound to, with the real port.
@@ -153,6 +159,7 @@ pub enum Command {
 
 /// What the driver has to do with one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum LinkCommand {
     /// Everything to send has been handed over: half-close the link, keep reading. No answer but
     /// what the link itself says: its other end comes as `handle_eof`, or `handle_io_error`.
@@ -310,6 +317,7 @@ impl Deadline {
 
 /// Why a deadline is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum TimerKind {
     /// Core stopped on its work budget and has more to do.
@@ -346,6 +354,7 @@ pub enum TimerKind {
 
 /// What went wrong with a socket, in the kinds that a peer-to-peer node tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum IoCause {
     /// Nobody listens there.

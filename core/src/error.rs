@@ -11,6 +11,7 @@ use crate::secure::ChannelError;
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The application asked for it.
@@ -53,6 +54,7 @@ pub enum CloseReason {
 
 /// Which of a connection's three sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Layer {
     /// The one on the secure channel.
     Outer,
@@ -64,6 +66,7 @@ pub enum Layer {
 
 /// What a peer did to have one of its streams reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Offence {
     /// A package that breaks the format, or a limit.
@@ -82,6 +85,7 @@ pub enum Offence {
 
 /// How a protocol exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ExchangeError {
     /// The message does not follow the format or breaks a limit.
@@ -98,6 +102,7 @@ pub enum ExchangeError {
 
 /// Why a link was turned away, or did not become a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Refusal {
     /// As many links without a proven identity as may be; see `pending_max`.
@@ -159,6 +164,7 @@ pub enum RetryCause {
 
 /// Why messages that were accepted for sending are given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum UndeliveredReason {
     /// The connection ended, and the peer has no other or some bytes had left already.

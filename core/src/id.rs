@@ -115,6 +115,7 @@ const fn is_base58(byte: u8) -> bool {
 
 /// Why a text is not a peer id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum PeerIdError {
     /// Empty, or longer than [`PEER_ID_LEN_MAX`].
@@ -282,6 +283,7 @@ impl core::error::Error for ProtocolIdError {}
 
 /// One transport link, dialled or accepted; a recycled slot gets a new generation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConnectionId {
     /// The slot.
     pub index: u32,

@@ -59,6 +59,7 @@
 //! | [`node`] | who we talk to |
 //! | [`endpoint`] | node and connections behind one contract |
 //! | [`message`] | received messages on their way to the application |
+//! | [`record`] | nothing: what all of it was told, and said |
 //! | [`snapshot`] | nothing: what all of it knows at one moment |
 
 #![no_std]
@@ -105,6 +106,7 @@ pub mod peers;
 pub mod pool;
 pub mod protocol;
 pub mod receive;
+pub mod record;
 pub mod secure;
 pub mod seed;
 pub mod snapshot;

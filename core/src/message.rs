@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{PeerId, ProtocolId};
+use crate::record::Credit;
 
 /// A message from a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,7 @@ struct Item {
 
 /// What one message holds of its connection until it is consumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Share {
     /// The stream it came on.
     pub(crate) stream: u32,
@@ -138,6 +140,18 @@ impl Batch {
         let range = item.offset as usize..(item.offset as usize).saturating_add(item.len as usize);
         let payload = self.chunks.get(item.chunk as usize)?.get(range)?;
         Some(MessageRef { peer, protocol, payload })
+    }
+
+    /// Looks at the messages left, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = MessageRef<'_>> {
+        let left = self.items.get(self.next..).unwrap_or(&[]);
+        left.iter().filter_map(|item| {
+            let offset = item.offset as usize;
+            let range = offset..offset.saturating_add(item.len as usize);
+            let payload = self.chunks.get(item.chunk as usize)?.get(range)?;
+            let protocol = self.protocols.get(item.protocol as usize)?;
+            Some(MessageRef { peer: self.peer?, protocol, payload })
+        })
     }
 
     /// The credit of what was popped; give it to the connection that filled the batch.
@@ -273,6 +287,17 @@ impl Consumed {
             }
         }
         self.entries.push(share);
+    }
+
+    /// The same as values.
+    pub(crate) fn credit(&self) -> Credit {
+        Credit(self.entries.clone())
+    }
+
+    /// What was taken, as it was noted.
+    #[must_use]
+    pub fn of(credit: Credit) -> Self {
+        Self { entries: credit.0 }
     }
 
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Share> + '_ {

@@ -17,6 +17,7 @@ use core::fmt;
 /// assert_ne!(seed.rng("backoff", 8).next_u64(), seed.rng("backoff", 7).next_u64());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Seed([u8; 32]);
 
 impl Seed {

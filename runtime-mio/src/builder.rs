@@ -1,11 +1,13 @@
 //! Putting a node together.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use headwater_core::config::Config;
 use headwater_core::endpoint::Endpoint;
 use headwater_core::id::PeerId;
+use headwater_core::record::Recorder;
 use headwater_core::secure::{ChannelFactory, Insecure};
 use headwater_core::seed::Seed;
 #[cfg(feature = "tls")]
@@ -39,6 +41,7 @@ pub struct Builder<F> {
     factory: F,
     config: Config,
     seed: Option<Seed>,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// A node that runs on a thread of its own, and what comes out of it.
@@ -85,7 +88,7 @@ impl Builder<Insecure> {
 impl<F: ChannelFactory> Builder<F> {
     /// A node whose links are secured by what `factory` makes, with the default configuration.
     pub fn with_channels(factory: F) -> Self {
-        Self { factory, config: Config::default(), seed: None }
+        Self { factory, config: Config::default(), seed: None, recorder: None }
     }
 
     /// Takes another configuration.
@@ -100,6 +103,14 @@ impl<F: ChannelFactory> Builder<F> {
     #[must_use]
     pub fn seed(mut self, seed: Seed) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Has all that happens to the node and its connections noted: `headwater-recorder` has a
+    /// recorder.
+    #[must_use]
+    pub fn recorder(mut self, recorder: impl Recorder + 'static) -> Self {
+        self.recorder = Some(Arc::new(recorder));
         self
     }
 
@@ -118,7 +129,10 @@ impl<F: ChannelFactory> Builder<F> {
             }
         };
         let clock = Clock::start();
-        let endpoint = Endpoint::new(self.config, seed, self.factory, clock.now())?;
+        let mut endpoint = Endpoint::new(self.config, seed, self.factory, clock.now())?;
+        if let Some(recorder) = self.recorder {
+            endpoint = endpoint.with_recorder(recorder);
+        }
         Ok(EventLoop::new(endpoint, clock)?)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use headwater_core::config::Config;
 use headwater_core::id::PeerId;
 use headwater_core::node::Node as Core;
+use headwater_core::record::Recorder;
 use headwater_core::secure::{ChannelFactory, Insecure};
 use headwater_core::seed::Seed;
 #[cfg(feature = "tls")]
@@ -42,6 +43,7 @@ pub struct Builder<F, R> {
     config: Config,
     seed: Option<Seed>,
     runtime: Option<R>,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// A node that runs, and what comes out of it.
@@ -91,7 +93,7 @@ where
 {
     /// A node whose links are secured by what `factory` makes, with the default configuration.
     pub fn with_channels(factory: F) -> Self {
-        Self { factory, config: Config::default(), seed: None, runtime: None }
+        Self { factory, config: Config::default(), seed: None, runtime: None, recorder: None }
     }
 
     /// Takes another configuration.
@@ -117,6 +119,14 @@ where
         self
     }
 
+    /// Has all that happens to the node and its connections noted: `headwater-recorder` has a
+    /// recorder.
+    #[must_use]
+    pub fn recorder(mut self, recorder: impl Recorder + 'static) -> Self {
+        self.recorder = Some(Arc::new(recorder));
+        self
+    }
+
     /// Starts the node. Nothing is listened on or dialled yet.
     ///
     /// # Errors
@@ -133,7 +143,10 @@ where
             }
         };
         let local = self.factory.local();
-        let core = Core::new(self.config, seed, local, runtime.now())?;
+        let mut core = Core::new(self.config, seed, local, runtime.now())?;
+        if let Some(recorder) = self.recorder {
+            core = core.with_recorder(recorder);
+        }
         let shared = Arc::new(Shared::new(local));
         let node = Node::new(Arc::clone(&shared));
         let control = Control::new(core, self.factory, runtime.clone(), Arc::clone(&shared));

@@ -46,6 +46,7 @@ pub const DNS_NAME_LEN_MAX: usize = 253;
 /// # Ok::<(), headwater_core::address::AddressError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Address {
     /// The host.
     pub host: Host,
@@ -57,6 +58,7 @@ pub struct Address {
 
 /// The host part of an [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Host {
     /// An IP address.
     Ip(IpAddr),
@@ -71,6 +73,7 @@ pub enum Host {
 
 /// Which addresses of a name may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Family {
     /// Any.
     Any,

@@ -181,6 +181,33 @@ impl OutBuf {
         count
     }
 
+    /// The pieces of the last `n` bytes, in order.
+    pub fn last(&self, n: usize) -> impl Iterator<Item = &[u8]> {
+        let mut slab = self.slab.get(self.head..).unwrap_or(&[]);
+        let mut skip = self.len.saturating_sub(n);
+        self.segments.iter().filter_map(move |segment| {
+            let piece: &[u8] = match segment {
+                Segment::Slab(len) => {
+                    let (piece, rest) = slab.split_at_checked(*len).unwrap_or((slab, &[]));
+                    slab = rest;
+                    piece
+                }
+                Segment::Shared(bytes) => bytes,
+            };
+            let piece = match piece.get(skip..) {
+                Some(piece) => {
+                    skip = 0;
+                    piece
+                }
+                None => {
+                    skip = skip.saturating_sub(piece.len());
+                    &[]
+                }
+            };
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+
     /// Gives up the first `n` bytes, because they were written; at most all of them.
     pub fn advance(&mut self, n: usize) {
         let mut left = n.min(self.len);

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::contract::Direction;
 use crate::error::{CloseReason, Layer, Offence, UsageError};
 use crate::mux::{self, StreamId};
+use crate::record::{Note, Want};
 use crate::secure::{ChannelError, Opened, SecureChannel};
 use crate::time::Instant;
 
@@ -92,6 +93,17 @@ impl Inbound {
         self.chunk.get(range).unwrap_or(&[])
     }
 
+    /// The last `n` bytes that the driver appended.
+    pub(super) fn received(&self, n: usize) -> &[u8] {
+        let lent = self.unopened();
+        lent.get(lent.len().saturating_sub(n)..).unwrap_or(&[])
+    }
+
+    /// What was read and not opened.
+    pub(super) fn unopened(&self) -> &[u8] {
+        self.lent.as_deref().unwrap_or(&[])
+    }
+
     /// The place in the chunk in hand.
     pub(super) const fn at(&self) -> usize {
         self.at
@@ -143,14 +155,20 @@ impl<C: SecureChannel> Connection<C> {
         }
         let lent = match self.inbound.lent.take() {
             Some(mut lent) => {
+                if self.memory_at.is_some() {
+                    self.note(|| Note::Lend);
+                }
                 if lent.capacity().saturating_sub(lent.len()) < lent.len().max(1024) {
                     // What is left of an unopened record moves to the front, or to more room.
                     lent.reserve(self.setup.config.slab);
                 }
                 lent
             }
-            None => match self.inbound.take_slab() {
-                Some(slab) => slab,
+            None => match self.take_slab(Want::Buffer) {
+                Some(slab) => {
+                    self.note(|| Note::Lend);
+                    slab
+                }
                 None => {
                     self.memory_at = Some(self.clock.now().after(MEMORY_RETRY));
                     return None;
@@ -169,6 +187,10 @@ impl<C: SecureChannel> Connection<C> {
             return Err(UsageError::BufferReplaced);
         }
         let received = lent.len().saturating_sub(self.inbound.lent_len);
+        if self.tape.is_some() {
+            self.note_received(received);
+        }
+        let Some(lent) = &self.inbound.lent else { return Ok(()) };
         self.inbound.lent_len = lent.len();
         if received > 0 {
             let counters = &mut self.counters;
@@ -248,6 +270,10 @@ impl<C: SecureChannel> Connection<C> {
         let Some(lent) = &mut self.inbound.lent else { return false };
         let before = lent.len();
         let opened = self.channel.open(lent, &mut plain);
+        if self.tape.is_some() {
+            self.note_opened(before, &plain, &opened);
+        }
+        let Some(lent) = &mut self.inbound.lent else { return false };
         self.inbound.lent_len = lent.len();
         let moved = lent.len() != before || !plain.is_empty();
         self.channel_dirty = true;
@@ -291,14 +317,18 @@ impl<C: SecureChannel> Connection<C> {
             // Before it is transparent it opens nothing.
             return Some(BytesMut::new());
         }
-        self.inbound.take_slab()
+        self.take_slab(Want::Room)
     }
 
     fn begin_chunk(&mut self, chunk: Bytes) {
         self.inbound.chunk = chunk;
         self.inbound.at = 0;
         self.receiver.new_chunk();
-        self.inbound.copy = self.inbound.slabs.as_mut().is_some_and(SlabSet::pressure);
+        let pressure = self.inbound.slabs.as_mut().is_some_and(SlabSet::pressure);
+        self.inbound.copy = pressure || self.repeats_want(Want::Slices);
+        if self.inbound.copy {
+            self.note(|| Note::Wants(Want::Slices));
+        }
     }
 
     /// Takes one header or one run of bytes off the chunk; false if nothing is left to take.

@@ -35,6 +35,7 @@ const LENT_AHEAD: usize = 64 * 1024;
 
 /// A borrowed stream of one connection; a recycled slot gets a new generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LaneId {
     pub(crate) index: u32,
     pub(crate) generation: u32,
@@ -42,6 +43,7 @@ pub struct LaneId {
 
 /// What the holder of a borrowed stream should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum LaneNews {
     /// Everything given so far is framed: it takes more.
     Wants,

@@ -11,6 +11,7 @@ use crate::contract::{Deadline, Direction, IoCause, LinkCommand, TimerKind};
 use crate::error::{CloseReason, UndeliveredReason};
 use crate::mux::{self, Priority};
 use crate::pool::Outbox;
+use crate::record::Note;
 use crate::secure::SecureChannel;
 use crate::time::Instant;
 
@@ -327,7 +328,9 @@ impl<C: SecureChannel> Connection<C> {
     pub(super) fn on_last_byte(&mut self, now: Instant) {
         if !self.phase.is_ending() {
             // The channel has seen all of its input now: an end that it announced, too.
-            let reason = match self.channel.handle_eof() {
+            let ended = self.channel.handle_eof();
+            self.note(|| Note::ChannelEof(ended.clone().err().map(Box::new)));
+            let reason = match ended {
                 Err(error) => CloseReason::Channel(error),
                 // An original node may end so, without a word before.
                 Ok(()) if self.outer.is_between_frames() => CloseReason::RemoteClosed,

@@ -14,6 +14,7 @@ use crate::error::{CloseReason, Refusal, UndeliveredReason};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
 use crate::pool::Load;
 use crate::protocol::ProtocolSet;
+use crate::record::Recorder;
 use crate::seed::Seed;
 use crate::snapshot::{Counters, Traffic};
 
@@ -21,6 +22,7 @@ use super::Parcel;
 
 /// Everything that a connection needs to begin.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Setup {
     /// Its name.
     pub connection: ConnectionId,
@@ -33,10 +35,14 @@ pub struct Setup {
     pub(crate) local: PeerId,
     pub(crate) config: Arc<Config>,
     pub(crate) seed: Seed,
+    /// Where the connection notes what happens to it.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// What a connection tells Node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ToNode {
     pub(crate) proven: Option<PeerId>,
     pub(crate) exchanged: Option<ProtocolSet>,
@@ -57,7 +63,8 @@ pub struct ToNode {
 }
 
 /// How a connection ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Closed {
     pub(crate) reason: CloseReason,
     /// Messages of which no byte was framed.
@@ -75,6 +82,20 @@ impl Closed {
     }
 }
 
+impl Setup {
+    /// The same, for a connection that notes what happens to it.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        Self { recorder, ..self }
+    }
+
+    /// The configuration that it comes with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
 impl ToNode {
     /// Whether the connection has ended and reports nothing more.
     #[must_use]
@@ -87,6 +108,13 @@ impl ToNode {
     #[must_use]
     pub const fn changes_route(&self) -> bool {
         self.learned.is_some()
+    }
+
+    /// Replaces what messages in it say by zeros.
+    pub(crate) fn blank(&mut self) {
+        if let Some(closed) = &mut self.closed {
+            closed.leftover.iter_mut().for_each(Parcel::blank);
+        }
     }
 
     /// Folds a later mailbox into this one, which was not delivered yet.
@@ -122,7 +150,8 @@ impl ToNode {
 }
 
 /// What Node tells a connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ToConnection {
     pub(crate) proven_verdict: Option<Verdict>,
     pub(crate) live_verdict: Option<Verdict>,
@@ -137,6 +166,7 @@ pub struct ToConnection {
 
 /// Node's answer at a verdict point.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Verdict {
     /// Go on. At the first point: whether to exchange protocols first.
     Proceed { exchange: bool },
@@ -145,6 +175,11 @@ pub(crate) enum Verdict {
 }
 
 impl ToConnection {
+    /// Replaces what messages in it say by zeros.
+    pub(crate) fn blank(&mut self) {
+        self.adopt.iter_mut().for_each(Parcel::blank);
+    }
+
     /// Folds a later mailbox into this one, which was not delivered yet.
     pub fn merge(&mut self, later: Self) {
         replace(&mut self.proven_verdict, later.proven_verdict);
@@ -190,11 +225,13 @@ fn replace<T>(slot: &mut Option<T>, later: Option<T>) {
 ///
 /// Bound: one entry for each protocol and reason, that is three times what we send with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Tally {
     entries: Vec<TallyEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct TallyEntry {
     pub(crate) protocol: ProtocolId,
     pub(crate) reason: UndeliveredReason,

@@ -38,8 +38,10 @@ mod offences;
 mod outbound;
 mod parcel;
 mod receive;
+mod recording;
 mod snapshot;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
@@ -64,6 +66,7 @@ use crate::id::{ConnectionId, PeerId};
 use crate::message::{Batch, Consumed};
 use crate::mux::{Role, Session, SessionConfig, StreamId};
 use crate::pool::{Load, Outbox, OutboxConfig, Sizes};
+use crate::record::{Note, Tape};
 use crate::secure::SecureChannel;
 use crate::snapshot::Counters;
 use crate::time::{Clamp, Instant};
@@ -125,6 +128,8 @@ pub struct Connection<C> {
     late: Vec<Parcel>,
     since: Instant,
     counters: Counters,
+    /// Notes what happens, if somebody wants that.
+    tape: Option<Box<dyn Tape>>,
 }
 
 impl<C: SecureChannel> Connection<C> {
@@ -150,7 +155,9 @@ impl<C: SecureChannel> Connection<C> {
             pong_timeout: config.pong_deadline,
             ..SessionConfig::default()
         };
-        let inbound = Inbound::new(&config, channel.is_transparent());
+        let transparent = channel.is_transparent();
+        let tape = recording::begin(&setup, transparent, clock.now());
+        let inbound = Inbound::new(&config, transparent);
         let key = |n| setup.seed.rng("session", n).next_u64();
         Self {
             clock,
@@ -186,6 +193,7 @@ impl<C: SecureChannel> Connection<C> {
             late: Vec::new(),
             since: clock.now(),
             counters: Counters::default(),
+            tape,
             setup,
         }
     }
@@ -205,6 +213,7 @@ impl<C: SecureChannel> Connection<C> {
     /// Takes what Node has to say.
     pub fn handle_order(&mut self, now: Instant, mut order: ToConnection) {
         let now = self.clock.advance(now);
+        self.note(|| Note::Order(Box::new(order.clone())));
         let cuts_off = |reason: &mut CloseReason| {
             matches!(reason, CloseReason::Blocked | CloseReason::Deadline(TimerKind::Probe))
         };
@@ -234,14 +243,20 @@ impl<C: SecureChannel> Connection<C> {
             closed.traffic.take(&mut self.receiver.traffic);
             closed.counters = self.receiver.counters(self.counters);
         }
-        if self.report.is_empty() { None } else { Some(core::mem::take(&mut self.report)) }
+        if self.report.is_empty() {
+            return None;
+        }
+        let report = core::mem::take(&mut self.report);
+        self.note(|| Note::Reported(Box::new(report.clone())));
+        Some(report)
     }
 
     /// Takes what has to be done with the link.
     pub fn poll_link_command(&mut self) -> Option<LinkCommand> {
         let flushed = !self.has_output();
-        let command = self.link.poll(flushed);
-        self.on_link_command(command)
+        let command = self.link.poll(flushed)?;
+        self.note(|| Note::LinkCommand(command));
+        self.on_link_command(Some(command))
     }
 
     /// Whether the link is done with: `Close` or `Abort` was taken.
@@ -260,18 +275,21 @@ impl<C: SecureChannel> Connection<C> {
     /// The other side has ended its half of the link.
     pub fn handle_eof(&mut self, now: Instant) {
         let now = self.clock.advance(now);
+        self.note(|| Note::Eof);
         self.on_eof(now);
     }
 
     /// The link broke.
     pub fn handle_io_error(&mut self, now: Instant, cause: IoCause) {
         let now = self.clock.advance(now);
+        self.note(|| Note::IoError(cause));
         self.on_io_error(now, cause);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.clock.advance(now);
+        self.note(|| Note::Timeout);
         self.on_timeout(now);
     }
 
@@ -309,6 +327,7 @@ impl<C: SecureChannel> Connection<C> {
     /// [`handle_transmitted`](Self::handle_transmitted).
     pub fn transmit<'a>(&'a mut self, now: Instant, chunks: &mut [&'a [u8]]) -> usize {
         let now = self.clock.advance(now);
+        self.note(|| Note::Transmit);
         self.fill(now);
         self.output(chunks)
     }
@@ -316,6 +335,7 @@ impl<C: SecureChannel> Connection<C> {
     /// The carrier has taken the first `n` bytes of what was lent.
     pub fn handle_transmitted(&mut self, now: Instant, n: usize) {
         let now = self.clock.advance(now);
+        self.note(|| Note::Transmitted(n));
         self.on_transmitted(now, n);
     }
 
@@ -340,10 +360,16 @@ impl<C: SecureChannel> Connection<C> {
     /// On a closing connection they are handed to another one of the peer, or counted as
     /// undelivered.
     pub fn handle_messages(&mut self, now: Instant, outbox: &mut Outbox) {
+        if !self.is_closing() && !self.phase.is_live() {
+            return;
+        }
         let now = self.clock.advance(now);
+        if self.tape.is_some() {
+            self.note_messages(None, false, outbox);
+        }
         if self.is_closing() {
             self.return_messages(outbox);
-        } else if self.phase.is_live() {
+        } else {
             self.lanes.handle_messages(now, outbox);
             self.pump_due |= self.lanes.has_waiting();
         }
@@ -367,11 +393,15 @@ impl<C: SecureChannel> Connection<C> {
     /// [closed](Self::is_closed) everything that is left can be taken at once, batch after batch.
     pub fn take_messages(&mut self, batch: &mut Batch) {
         self.receiver.take_messages(self.clock.now(), &mut self.uni, batch);
+        if let Some(tape) = &mut self.tape {
+            tape.taken(self.clock.now(), batch);
+        }
     }
 
     /// The application has consumed messages: their credit returns to the peer.
     pub fn handle_consumed(&mut self, now: Instant, consumed: &mut Consumed) {
         let now = self.clock.advance(now);
+        self.note_consumed(consumed);
         let done = self.receiver.consumed(now, &mut self.uni, consumed);
         // A list may have waited behind messages.
         self.on_exchanger_messages();
@@ -385,12 +415,15 @@ impl<C: SecureChannel> Connection<C> {
     /// See [`BorrowError`]; after `Pending` it is worth asking again.
     pub fn lend(&mut self, now: Instant) -> Result<LaneId, BorrowError> {
         let now = self.clock.advance(now);
+        self.note(|| Note::Borrow);
         if !self.phase.is_live() {
             return Err(BorrowError::Closed);
         }
         let outbox = self.lane_outbox();
         self.pump_due = true;
-        self.lanes.lend(now, &mut self.uni, outbox)
+        let lent = self.lanes.lend(now, &mut self.uni, outbox);
+        self.gave(&lent);
+        lent
     }
 
     /// Whether a lane takes messages now.
@@ -410,17 +443,23 @@ impl<C: SecureChannel> Connection<C> {
     /// On a closing connection, or for a lane that is gone, they are counted as undelivered.
     pub fn handle_lane_messages(&mut self, now: Instant, lane: LaneId, outbox: &mut Outbox) {
         let now = self.clock.advance(now);
+        if self.tape.is_some() {
+            self.note_messages(Some(lane), false, outbox);
+        }
         self.lanes.handle_lane_messages(now, &mut self.uni, lane, outbox);
     }
 
     /// Takes the next news of a lane.
     pub fn poll_lane(&mut self) -> Option<(LaneId, LaneNews)> {
-        self.lanes.poll_news()
+        let (lane, news) = self.lanes.poll_news()?;
+        self.note(|| Note::LaneNews(lane, news));
+        Some((lane, news))
     }
 
     /// Returns a lane's stream to the pool, once its last byte is framed.
     pub fn give_back(&mut self, now: Instant, lane: LaneId) {
         let now = self.clock.advance(now);
+        self.note(|| Note::GiveBack(lane));
         self.lanes.give_back(now, &mut self.uni, lane);
     }
 
@@ -445,6 +484,9 @@ impl<C: SecureChannel> Connection<C> {
     /// a lane that is gone they are counted as undelivered.
     pub fn handle_last_lane_messages(&mut self, now: Instant, lane: LaneId, outbox: &mut Outbox) {
         let now = self.clock.advance(now);
+        if self.tape.is_some() {
+            self.note_messages(Some(lane), true, outbox);
+        }
         self.lanes.append_lane_messages(now, &mut self.uni, lane, outbox);
     }
 
@@ -454,6 +496,7 @@ impl<C: SecureChannel> Connection<C> {
     /// A driver bounds with it how many connections are on their way out (P4).
     pub fn hurry(&mut self, now: Instant) {
         let now = self.clock.advance(now);
+        self.note(|| Note::Hurry);
         self.on_hurry(now);
     }
 

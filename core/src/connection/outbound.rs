@@ -11,6 +11,7 @@ use super::lifecycle::Phase;
 use crate::buffer::out::OutBuf;
 use crate::error::{CloseReason, Layer};
 use crate::mux::{Session, StreamId};
+use crate::record::Note;
 use crate::secure::SecureChannel;
 use crate::time::Instant;
 
@@ -48,7 +49,7 @@ impl<C: SecureChannel> Connection<C> {
             return;
         }
         self.channel_dirty = false;
-        self.channel.flush(&mut self.sealed);
+        self.flush_channel(false);
         if !self.said_all && self.channel.peer().is_some() && !self.phase.is_gated() {
             self.fill_frames(now);
         }
@@ -58,7 +59,7 @@ impl<C: SecureChannel> Connection<C> {
                 self.framed.clear();
             }
             self.channel.close();
-            self.channel.flush(&mut self.sealed);
+            self.flush_channel(true);
         }
         self.arm_carrier(now);
     }
@@ -91,8 +92,24 @@ impl<C: SecureChannel> Connection<C> {
         }
     }
 
+    /// Takes what the channel has to say by itself; `last` is what it says after its close.
+    fn flush_channel(&mut self, last: bool) {
+        let before = self.sealed.len();
+        self.channel.flush(&mut self.sealed);
+        let bytes = self.sealed.len().saturating_sub(before);
+        if bytes > 0 {
+            self.note(|| Note::Flushed { bytes, last });
+        }
+    }
+
     fn seal(&mut self, room: usize) {
-        if self.channel.seal(&mut self.framed, &mut self.sealed, room) > 0 {
+        let (unsealed, before) = (self.framed.len(), self.sealed.len());
+        let plain = self.channel.seal(&mut self.framed, &mut self.sealed, room);
+        let sealed = self.sealed.len().saturating_sub(before);
+        if unsealed > 0 || sealed > 0 {
+            self.note(|| Note::Sealed { plain, sealed });
+        }
+        if plain > 0 {
             let unsealed = self.framed.len() as u64;
             self.marks.put(self.sealed.len(), self.framed.position().saturating_sub(unsealed));
         }
@@ -118,6 +135,9 @@ impl<C: SecureChannel> Connection<C> {
             }
         }
         let position = self.framed.position();
+        if self.tape.is_some() && position != before {
+            self.note_framed(position.saturating_sub(before));
+        }
         while let Some(stream) = self.uni.poll_drained() {
             self.exchange.unpark();
             self.lanes.drained(now, &mut self.uni, stream, position);

@@ -1,17 +1,19 @@
 //! Parcels: messages that travel together, and what is counted when they do not arrive.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::mailbox::Tally;
 use crate::error::UndeliveredReason;
 use crate::id::ProtocolId;
 use crate::mux::{Session, StreamId};
 use crate::pool;
+use crate::record::blank_packages;
 use crate::time::Instant;
 use crate::wire::Walk;
 
 /// Messages that travel together on one stream.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Parcel {
     content: Content,
     /// When its last byte has to be framed.
@@ -20,11 +22,20 @@ pub(crate) struct Parcel {
 }
 
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Content {
     /// Consecutive packages.
-    Small(Bytes),
+    Small(#[cfg_attr(feature = "serde", serde(with = "crate::record::sparse"))] Bytes),
     /// One package in three pieces.
-    Large { head: Bytes, payload: Bytes, tail: Bytes, protocol: ProtocolId },
+    Large {
+        #[cfg_attr(feature = "serde", serde(with = "crate::record::sparse"))]
+        head: Bytes,
+        #[cfg_attr(feature = "serde", serde(with = "crate::record::sparse"))]
+        payload: Bytes,
+        #[cfg_attr(feature = "serde", serde(with = "crate::record::sparse"))]
+        tail: Bytes,
+        protocol: ProtocolId,
+    },
 }
 
 impl Parcel {
@@ -35,6 +46,14 @@ impl Parcel {
     pub(super) fn from_large(large: pool::LargeMessage, deadline: Instant) -> Self {
         let pool::LargeMessage { head, payload, tail, protocol } = large;
         Self { content: Content::Large { head, payload, tail, protocol }, deadline, attempts: 0 }
+    }
+
+    /// Replaces what its messages say by zeros.
+    pub(crate) fn blank(&mut self) {
+        match &mut self.content {
+            Content::Small(bytes) => *bytes = blank_packages(bytes),
+            Content::Large { payload, .. } => *payload = BytesMut::zeroed(payload.len()).freeze(),
+        }
     }
 
     pub(super) fn is_large(&self) -> bool {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::Connection;
 use super::lifecycle::Phase;
 use crate::pool::Outbox;
+use crate::record::Note;
 use crate::secure::SecureChannel;
 use crate::snapshot::{Blockage, ConnectionSnapshot, ConnectionStage, Traffic};
 use crate::time::Instant;
@@ -50,6 +51,7 @@ impl<C: SecureChannel> Connection<C> {
     /// were decoded when the application had taken earlier ones. It is for
     /// [`Node::handle_late`](crate::node::Node::handle_late), when the connection is done.
     pub fn take_late(&mut self) -> Traffic {
+        self.note(|| Note::TakeLate);
         let mut late = Traffic::default();
         if self.told {
             late.take(&mut self.receiver.traffic);

@@ -49,6 +49,7 @@ fn proven_over_with<C: SecureChannel>(
         local: id(b'1'),
         config: Arc::new(config),
         seed: Seed::from_u64(1),
+        recorder: None,
     };
     let channel = over(factory.channel(Direction::Inbound, None));
     let mut connection = Connection::new(setup, channel, START);

@@ -21,6 +21,7 @@ mod send;
 mod share;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -37,6 +38,7 @@ use crate::message::{Batch, Message};
 use crate::node::{Node, Route};
 use crate::pool::Outbox;
 use crate::protocol::ProtocolSet;
+use crate::record::Recorder;
 use crate::secure::ChannelFactory;
 use crate::seed::Seed;
 #[cfg(doc)]
@@ -138,6 +140,12 @@ impl<F: ChannelFactory> Endpoint<F> {
             last_pick: None,
             watches_routes: false,
         })
+    }
+
+    /// The same endpoint, with all that happens to its machines noted. It has to be new.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
+        Self { node: self.node.with_recorder(recorder), ..self }
     }
 
     /// This node's own id.

@@ -7,6 +7,7 @@ use super::{GoAwayCode, StreamId};
 
 /// Why a session ended. It stays ended: every later input gives the same error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum SessionError {
     /// A frame of a version other than 0.
@@ -96,6 +97,7 @@ impl core::error::Error for SessionError {}
 
 /// A budget that a peer can spend; each refills over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Abuse {
     /// Streams reset by the peer, or by us because of what the peer sent on them.

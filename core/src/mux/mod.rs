@@ -86,6 +86,7 @@ pub enum Role {
 
 /// The yamux id of a stream within its session; not the id that an application sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StreamId(pub u32);
 
 impl fmt::Display for StreamId {

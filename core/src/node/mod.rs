@@ -32,11 +32,14 @@ mod history;
 mod links;
 mod notify;
 mod peers;
+mod recording;
 mod required;
 mod snapshot;
 mod verdict;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -58,6 +61,7 @@ use crate::peers::{AddressBook, Blacklist, ConnectionManager, Source, SourceRefu
 use crate::pool::{ManagerConfig, PoolManager};
 use crate::protocol::{ProtocolSet, Registry, RegistryError};
 use crate::receive::ReceiveStreams;
+use crate::record::{Birth, Note, Recorder, Tape};
 use crate::seed::Seed;
 use crate::snapshot::{NodeWork, Reached};
 use crate::supervisor::{ConnectionSupervisor, SupervisorConfig};
@@ -122,6 +126,9 @@ pub struct Node {
     routes_state: u64,
     paused: bool,
     stopping: bool,
+    /// Notes what happens, if somebody wants that.
+    tape: Option<Box<dyn Tape>>,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl Node {
@@ -185,7 +192,19 @@ impl Node {
             routes_state: 0,
             paused: false,
             stopping: false,
+            tape: None,
+            recorder: None,
         })
+    }
+
+    /// The same node, with all that happens to it and its connections noted. It has to be new.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        let (config, seed, local) = (Box::new(Config::clone(&self.config)), self.seed, self.local);
+        let birth = Birth::Node { config, seed, local };
+        self.tape = Some(recorder.begin(self.clock.now(), birth));
+        self.recorder = Some(recorder);
+        self
     }
 
     /// This node's own id.
@@ -219,7 +238,13 @@ impl Node {
         now: Instant,
         address: SocketAddr,
     ) -> Result<ListenerId, ApplicationError> {
-        self.clock.advance(now);
+        self.hear(now, || Note::Listen(address));
+        let answer = self.start_listening(address);
+        self.gave(&answer);
+        answer
+    }
+
+    fn start_listening(&mut self, address: SocketAddr) -> Result<ListenerId, ApplicationError> {
         if self.stopping {
             return Err(ApplicationError::Stopping);
         }
@@ -237,7 +262,7 @@ impl Node {
 
     /// Stops listening there; connections stay. Does nothing if it is not listening there.
     pub fn stop_listening(&mut self, now: Instant, listener: ListenerId) {
-        self.clock.advance(now);
+        self.hear(now, || Note::StopListening(listener));
         if self.listeners.remove(&listener).is_some() {
             self.commands.push_back(Command::StopListening { listener });
         }
@@ -255,7 +280,7 @@ impl Node {
     /// [`ApplicationError::Stopping`], [`ApplicationError::AlreadyRegistered`],
     /// [`ApplicationError::TooManyProtocols`], [`ApplicationError::ReservedProtocol`].
     pub fn register(&mut self, now: Instant, protocol: ProtocolId) -> Result<(), ApplicationError> {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Register(protocol.clone()));
         if self.stopping {
             return Err(ApplicationError::Stopping);
         }
@@ -278,7 +303,7 @@ impl Node {
         now: Instant,
         protocol: &ProtocolId,
     ) -> Result<(), ApplicationError> {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Unregister(protocol.clone()));
         if self.stopping {
             return Err(ApplicationError::Stopping);
         }
@@ -290,7 +315,7 @@ impl Node {
     /// Stops in order: listeners first, then every link, each within `close_deadline`.
     /// `Notification::Stopped` is the last word. Further calls do nothing (D-14).
     pub fn stop(&mut self, now: Instant) {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Stop);
         if self.stopping {
             return;
         }
@@ -316,7 +341,7 @@ impl Node {
 
     /// Takes what happened outside. Late events for what is gone are ignored.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Event(Box::new(event.clone())));
         self.work.events = self.work.events.saturating_add(1);
         match event {
             Event::Listening { listener, local } => {
@@ -349,7 +374,7 @@ impl Node {
         listener: ListenerId,
         remote: SocketAddr,
     ) -> Result<Setup, Refusal> {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Accepted { listener, remote });
         if self.stopping || !self.listeners.contains_key(&listener) {
             return Err(Refusal::Stopping);
         }
@@ -398,8 +423,7 @@ impl Node {
         connection: ConnectionId,
         local: SocketAddr,
     ) -> Result<Setup, UsageError> {
-        let _ = local;
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Dialed { connection, local });
         let Some(link) = self.links.get(connection) else {
             return Err(UsageError::UnknownConnection(connection));
         };
@@ -421,7 +445,7 @@ impl Node {
 
     /// Takes what a connection has to say. A report of a link that is gone is ignored.
     pub fn handle_report(&mut self, now: Instant, connection: ConnectionId, report: ToNode) {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Report { connection, report: Box::new(report.clone()) });
         self.work.reports = self.work.reports.saturating_add(1);
         self.on_report(now, connection, report);
         self.supervise(now);
@@ -429,14 +453,14 @@ impl Node {
 
     /// A link's connection was lost without its final report: its task broke, for example.
     pub fn handle_vanished(&mut self, now: Instant, connection: ConnectionId) {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Vanished(connection));
         self.on_vanished(now, connection);
         self.supervise(now);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.clock.advance(now);
+        let now = self.hear(now, || Note::Timeout);
         self.work.timeouts = self.work.timeouts.saturating_add(1);
         self.dials_timeout(now);
         self.push_timeouts(now);
@@ -462,29 +486,39 @@ impl Node {
 
     /// Takes the next thing that the driver has to do.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.commands.pop_front()
+        let command = self.commands.pop_front()?;
+        self.note(|| Note::Command(format!("{command:?}")));
+        Some(command)
     }
 
     /// Takes the next mailbox for a connection.
     pub fn poll_order(&mut self) -> Option<(ConnectionId, ToConnection)> {
-        self.links.poll_order()
+        let (connection, order) = self.links.poll_order()?;
+        self.note(|| Note::Ordered { connection, order: Box::new(order.clone()) });
+        Some((connection, order))
     }
 
     /// Takes the next thing that the application should know.
     pub fn poll_notification(&mut self) -> Option<Notification> {
-        self.next_notification()
+        let notification = self.next_notification()?;
+        self.note(|| Note::Notification(format!("{notification:?}")));
+        Some(notification)
     }
 
     /// Takes the next answer to a call of the application, ahead of all other notifications: an
     /// adapter whose calls wait for their outcome uses it. Each is given once, here or by
     /// [`poll_notification`](Self::poll_notification).
     pub fn poll_answer(&mut self) -> Option<Notification> {
-        self.told.poll_answer()
+        let answer = self.told.poll_answer()?;
+        self.note(|| Note::Answered(format!("{answer:?}")));
+        Some(answer)
     }
 
     /// Takes the next peer whose route has changed, or ended.
     pub fn poll_route(&mut self) -> Option<PeerId> {
-        self.routes_changed.pop_first()
+        let peer = self.routes_changed.pop_first()?;
+        self.note(|| Note::Route(Box::new(peer)));
+        Some(peer)
     }
 
     /// The way to a connected peer.
@@ -510,6 +544,7 @@ impl Node {
             local: self.local,
             config: self.config.clone(),
             seed: Seed::from_u64(seed),
+            recorder: self.recorder.clone(),
         }
     }
 

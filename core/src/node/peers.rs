@@ -492,8 +492,9 @@ impl Node {
     /// they move to a connection of the peer, or are counted as undelivered.
     pub fn handle_leftover(&mut self, now: Instant, peer: PeerId, outbox: &mut Outbox) {
         let now = self.clock.advance(now);
+        self.note_outbox(peer, outbox, false);
         let other = self.peers.get(&peer).and_then(|known| known.links.first().copied());
-        let Some(other) = other else { return self.handle_lost(peer, outbox) };
+        let Some(other) = other else { return self.lose(peer, outbox) };
         self.history.left(outbox);
         if outbox.is_empty() {
             return;
@@ -506,6 +507,11 @@ impl Node {
 
     /// Messages that were accepted for a peer and will not leave; they are counted.
     pub fn handle_lost(&mut self, peer: PeerId, outbox: &mut Outbox) {
+        self.note_outbox(peer, outbox, true);
+        self.lose(peer, outbox);
+    }
+
+    fn lose(&mut self, peer: PeerId, outbox: &mut Outbox) {
         self.history.left(outbox);
         let mut lost = Tally::default();
         while let Some(item) = outbox.take_next() {

@@ -1,5 +1,6 @@
 //! What a node knows of itself: see [`crate::snapshot`].
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -12,6 +13,7 @@ use crate::error::{CloseReason, DialError, Refusal};
 use crate::id::{ConnectionId, PeerId};
 use crate::peers::Level;
 use crate::protocol::ProtocolSet;
+use crate::record::Note;
 use crate::secure::ChannelError;
 use crate::snapshot::{
     AddressSnapshot, Armed, Counters, Failure, LinkSnapshot, ListenerSnapshot, Next, NodeSnapshot,
@@ -88,6 +90,7 @@ impl Node {
 
     /// Takes what a connection has counted after its last report, for the totals.
     pub fn handle_late(&mut self, mut late: Traffic) {
+        self.note(|| Note::Late(Box::new(late.clone())));
         self.history.ended(&mut late, Counters::default());
     }
 

@@ -32,9 +32,11 @@ use crate::id::PeerId;
 /// # Ok::<(), headwater_core::peers::RuleError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rule(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Kind {
     Peer(PeerId),
     Net(Net),
@@ -43,6 +45,7 @@ enum Kind {
 
 /// The addresses that begin like one; what comes after is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Net {
     ip: IpAddr,
     prefix: u8,

@@ -38,6 +38,7 @@ use crate::seed::{Rng, Seed};
 
 /// Who makes room when there are as many peers as may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Elimination {
     /// One at random.
     Random,

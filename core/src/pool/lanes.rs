@@ -2,6 +2,7 @@
 //! ordered outbox the sequence of both.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes};
 
@@ -9,6 +10,7 @@ use super::outbox::Sizes;
 use super::tally::Tally;
 use crate::buffer::AppendSlab;
 use crate::id::ProtocolId;
+use crate::record;
 use crate::snapshot::Traffic;
 use crate::wire::package::{self, LastHead, Walk};
 
@@ -293,6 +295,38 @@ impl Lanes {
         if sizes.large {
             core::mem::swap(&mut self.large, &mut other.large);
         }
+    }
+
+    /// What is inside of these sizes, in an order in which it can be put in again.
+    pub(super) fn contents(&self, sizes: Sizes) -> Vec<record::Run> {
+        let mut slab = self.small.slab.bytes();
+        let mut small = |bytes: usize, messages| {
+            let (said, rest) = slab.split_at_checked(bytes).unwrap_or((slab, &[]));
+            slab = rest;
+            record::Run::Small { bytes: Bytes::copy_from_slice(said), messages }
+        };
+        let mut large = self.large.queue.iter().map(|large| record::Run::Large {
+            protocol: large.protocol.clone(),
+            payload: large.payload.clone(),
+            compressed: large.compressed,
+        });
+        let mut all = Vec::new();
+        if self.ordered {
+            for run in &self.runs {
+                match run {
+                    Run::Small { bytes, messages } => all.push(small(*bytes, *messages)),
+                    Run::Large => all.extend(large.next()),
+                }
+            }
+            return all;
+        }
+        if sizes.small && self.small.messages > 0 {
+            all.push(small(self.small.slab.len(), self.small.messages));
+        }
+        if sizes.large {
+            all.extend(large);
+        }
+        all
     }
 
     /// Keeps a sequence from now on, or no more. What is inside comes small messages first.

@@ -31,6 +31,7 @@
 //! An ordered outbox has one bound for all. After warm-up a push without compression allocates
 //! nothing.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::{Bytes, BytesMut};
@@ -38,6 +39,7 @@ use bytes::{Bytes, BytesMut};
 use super::lanes::{Item, Lanes, LargeMessage, SmallBatch};
 use super::tally::Tally;
 use crate::id::ProtocolId;
+use crate::record::Run;
 use crate::snapshot::Traffic;
 use crate::wire::gzip::Compressor;
 
@@ -527,7 +529,33 @@ impl Outbox {
         }
     }
 
-    fn append(&mut self, item: Item) {
+    /// What is inside of these sizes, in an order in which it can be put in again.
+    pub(crate) fn runs(&self, sizes: Sizes) -> Vec<Run> {
+        self.lanes.contents(sizes)
+    }
+
+    /// How many messages of these sizes are inside, and their encoded bytes.
+    pub(crate) fn count_of(&self, sizes: Sizes) -> (usize, usize) {
+        let (mut messages, mut bytes) = (0_usize, 0_usize);
+        if sizes.small {
+            messages = self.small_messages();
+            bytes = self.lanes.small_bytes();
+        }
+        if sizes.large {
+            messages = messages.saturating_add(self.large_messages());
+            bytes = bytes.saturating_add(self.lanes.large_bytes());
+        }
+        (messages, bytes)
+    }
+
+    /// Has counted this, beside what it has.
+    pub(crate) fn set_traffic(&mut self, traffic: Traffic) {
+        let before = core::mem::replace(&mut self.lanes.traffic, traffic);
+        self.lanes.traffic.merge(&before);
+    }
+
+    /// Accepts what was taken out of an outbox, whatever the bound.
+    pub(crate) fn append(&mut self, item: Item) {
         match item {
             Item::Small(batch) => self.lanes.adopt_small(&batch),
             Item::Large(message) => self.lanes.adopt_large(message),

@@ -19,6 +19,7 @@ use crate::protocol::ProtocolSet;
 
 /// How busy a connection is towards its peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Load {
     /// Bytes accepted and not yet framed.
     pub queued_bytes: usize,

@@ -88,6 +88,7 @@ pub enum Opened {
 
 /// How a channel failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ChannelError {
     /// The other side did not send a peer id (spec 1.6).

@@ -103,6 +103,7 @@ pub enum Blockage {
 
 /// What one connection did, or all of them together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Counters {
     /// Bytes that came, as the carrier had them.
@@ -139,6 +140,7 @@ impl Counters {
 
 /// Streams that were reset for what the peer did on them, by the kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Offences {
     /// See [`Offence::Package`].

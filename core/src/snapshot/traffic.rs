@@ -10,6 +10,7 @@ pub const PROTOCOLS_MAX: usize = 256;
 
 /// Messages, and the bytes of their payloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Count {
     /// How many.
     pub messages: u64,
@@ -31,6 +32,7 @@ impl Count {
 
 /// Messages that were accepted for sending and given up, by the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Lost {
     /// With their connection.
@@ -61,6 +63,7 @@ impl Lost {
 
 /// What became of the messages of one protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ProtocolCount {
     /// Which; `None` is the sum of those beyond [`PROTOCOLS_MAX`].
@@ -117,6 +120,7 @@ impl ProtocolCount {
 /// # Ok::<(), headwater_core::id::ProtocolIdError>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Traffic {
     entries: Vec<ProtocolCount>,
     others: ProtocolCount,

@@ -13,6 +13,7 @@ use crate::seed::Rng;
 
 /// How waits grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BackoffKind {
     /// 1 2 3 5 8 13 21 34 55 times the first wait.
     Fibonacci,
@@ -24,6 +25,7 @@ pub enum BackoffKind {
 
 /// The series of waits of a [`Backoff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BackoffConfig {
     /// How waits grow. Default Fibonacci.
     pub kind: BackoffKind,
