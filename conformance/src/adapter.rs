@@ -15,6 +15,7 @@ use headwater_core::message::Message;
 use headwater_core::peers::Rule;
 use headwater_core::snapshot::Snapshot;
 use headwater_identity::NodeKey;
+use headwater_recorder::Recorder;
 
 /// Starts nodes.
 pub trait Adapter: Sync {
@@ -33,7 +34,21 @@ pub trait Adapter: Sync {
     /// # Panics
     ///
     /// If the node cannot be started.
-    fn start(&self, key: &NodeKey, config: Config) -> Running<Self>;
+    fn start(&self, key: &NodeKey, config: Config) -> Running<Self> {
+        self.start_recorded(key, config, None)
+    }
+
+    /// The same, with all that happens to it recorded.
+    ///
+    /// # Panics
+    ///
+    /// If the node cannot be started.
+    fn start_recorded(
+        &self,
+        key: &NodeKey,
+        config: Config,
+        recorder: Option<Recorder>,
+    ) -> Running<Self>;
 }
 
 /// How nodes secure their links.

@@ -185,6 +185,9 @@ macro_rules! suite {
                     a_stop_wakes_one_who_waits_for_room
                     peers_that_come_and_go_leave_a_bounded_heap
                 }
+                recording {
+                    a_recorded_session_replays_to_the_same_outputs
+                }
                 secrecy {
                     what_passes_between_nodes_can_be_read_only_without_security
                 }

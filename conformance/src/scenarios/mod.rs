@@ -10,6 +10,7 @@ pub mod healing;
 pub mod inside;
 pub mod loss;
 pub mod pressure;
+pub mod recording;
 pub mod secrecy;
 pub mod stop;
 pub mod streams;

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use headwater_async_std::{
     AsyncIo, AsyncStd, BuilderOn, Config, Executor, Messages, Node, NodeKey, Notifications, Smol,
+    Started,
 };
 use headwater_conformance::{Adapter, Running, Security};
+use headwater_core::secure::ChannelFactory;
+use headwater_recorder::Recorder;
 
 use crate::on_runtime::{On, Place, running};
 
@@ -76,6 +79,18 @@ impl<P: Waits> Place for Counted<P> {
     }
 }
 
+fn begin<F, P>(builder: BuilderOn<F, Counted<P>>, recorder: Option<Recorder>) -> Started
+where
+    P: Waits,
+    F: ChannelFactory + Send + 'static,
+    F::Channel: Send + 'static,
+{
+    match recorder {
+        Some(recorder) => builder.recorder(recorder).start().unwrap(),
+        None => builder.start().unwrap(),
+    }
+}
+
 impl<P: Waits> Adapter for OnAsyncIo<P> {
     type Node = On<Node, Counted<P>>;
     type Messages = On<Messages, Counted<P>>;
@@ -85,15 +100,23 @@ impl<P: Waits> Adapter for OnAsyncIo<P> {
         self.0
     }
 
-    fn start(&self, key: &NodeKey, config: Config) -> Running<Self> {
+    fn start_recorded(
+        &self,
+        key: &NodeKey,
+        config: Config,
+        recorder: Option<Recorder>,
+    ) -> Running<Self> {
         let executor = Counted { executor: self.1.clone(), tasks: Arc::default() };
         let runtime = AsyncIo::new(executor.clone());
         let started = match self.0 {
-            Security::Insecure => BuilderOn::insecure(key.peer_id())
-                .and_then(|builder| builder.config(config).runtime(runtime).start()),
-            Security::Tls => BuilderOn::new(key)
-                .and_then(|builder| builder.config(config).runtime(runtime).start()),
+            Security::Insecure => {
+                let builder = BuilderOn::insecure(key.peer_id()).unwrap();
+                begin(builder.config(config).runtime(runtime), recorder)
+            }
+            Security::Tls => {
+                begin(BuilderOn::new(key).unwrap().config(config).runtime(runtime), recorder)
+            }
         };
-        running(started.unwrap(), executor)
+        running(started, executor)
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_conformance::{Adapter, Running, Security};
-use headwater_tokio::{Builder, Config, Messages, Node, NodeKey, Notifications};
+use headwater_core::secure::ChannelFactory;
+use headwater_recorder::Recorder;
+use headwater_tokio::{Builder, Config, Messages, Node, NodeKey, Notifications, Started};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -27,6 +29,17 @@ impl Place for Arc<Runtime> {
     }
 }
 
+fn begin<F>(builder: Builder<F>, recorder: Option<Recorder>) -> Started
+where
+    F: ChannelFactory + Send + 'static,
+    F::Channel: Send + 'static,
+{
+    match recorder {
+        Some(recorder) => builder.recorder(recorder).start().unwrap(),
+        None => builder.start().unwrap(),
+    }
+}
+
 impl Adapter for OnTokio {
     type Node = On<Node, Arc<Runtime>>;
     type Messages = On<Messages, Arc<Runtime>>;
@@ -36,15 +49,22 @@ impl Adapter for OnTokio {
         self.0
     }
 
-    fn start(&self, key: &NodeKey, config: Config) -> Running<Self> {
+    fn start_recorded(
+        &self,
+        key: &NodeKey,
+        config: Config,
+        recorder: Option<Recorder>,
+    ) -> Running<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = Arc::new(builder.worker_threads(2).enable_all().build().unwrap());
         let entered = runtime.enter();
         let started = match self.0 {
-            Security::Insecure => Builder::insecure(key.peer_id()).unwrap().config(config).start(),
-            Security::Tls => Builder::new(key).unwrap().config(config).start(),
+            Security::Insecure => {
+                begin(Builder::insecure(key.peer_id()).unwrap().config(config), recorder)
+            }
+            Security::Tls => begin(Builder::new(key).unwrap().config(config), recorder),
         };
         drop(entered);
-        running(started.unwrap(), runtime)
+        running(started, runtime)
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Inbound {
     /// What the driver appends to; between calls it holds what the channel has not opened.
     lent: Option<BytesMut>,
     lent_len: usize,
+    /// How many of the bytes in it are noted on the tape.
+    noted: usize,
     /// What the channel opens into.
     pub(super) plain: Option<BytesMut>,
     chunk: Bytes,
@@ -63,6 +65,7 @@ impl Inbound {
             slabs: slabs.ok(),
             lent: None,
             lent_len: 0,
+            noted: 0,
             plain: None,
             chunk: Bytes::new(),
             at: 0,
@@ -93,10 +96,11 @@ impl Inbound {
         self.chunk.get(range).unwrap_or(&[])
     }
 
-    /// The last `n` bytes that the driver appended.
-    pub(super) fn received(&self, n: usize) -> &[u8] {
-        let lent = self.unopened();
-        lent.get(lent.len().saturating_sub(n)..).unwrap_or(&[])
+    /// What the driver has appended since this was last asked.
+    pub(super) fn not_noted(&mut self) -> &[u8] {
+        let lent = self.lent.as_deref().unwrap_or(&[]);
+        let noted = core::mem::replace(&mut self.noted, lent.len());
+        lent.get(noted..).unwrap_or(&[])
     }
 
     /// What was read and not opened.
@@ -153,11 +157,12 @@ impl<C: SecureChannel> Connection<C> {
             // Until what is there can be opened, more of it would only pile up.
             return None;
         }
+        let unheard = self.inbound.unopened().len() != self.inbound.lent_len;
+        if self.inbound.lent.is_some() && (unheard || self.memory_at.is_some()) {
+            self.note(|| Note::Lend);
+        }
         let lent = match self.inbound.lent.take() {
             Some(mut lent) => {
-                if self.memory_at.is_some() {
-                    self.note(|| Note::Lend);
-                }
                 if lent.capacity().saturating_sub(lent.len()) < lent.len().max(1024) {
                     // What is left of an unopened record moves to the front, or to more room.
                     lent.reserve(self.setup.config.slab);
@@ -181,16 +186,15 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     pub(super) fn on_received(&mut self, now: Instant) -> Result<(), UsageError> {
+        if self.tape.is_some() && self.inbound.lent.is_some() {
+            self.note_received();
+        }
         let Some(lent) = &self.inbound.lent else { return Ok(()) };
         if lent.len() < self.inbound.lent_len {
             self.abort(now, CloseReason::Truncated);
             return Err(UsageError::BufferReplaced);
         }
         let received = lent.len().saturating_sub(self.inbound.lent_len);
-        if self.tape.is_some() {
-            self.note_received(received);
-        }
-        let Some(lent) = &self.inbound.lent else { return Ok(()) };
         self.inbound.lent_len = lent.len();
         if received > 0 {
             let counters = &mut self.counters;
@@ -305,6 +309,10 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     fn take_plain(&mut self) -> Option<BytesMut> {
+        if self.repeats_want(Want::Room) {
+            // What is left of a slab depends on when messages were dropped.
+            self.inbound.plain.take().into_iter().for_each(|plain| self.inbound.give_back(plain));
+        }
         if let Some(plain) = self.inbound.plain.take() {
             if plain.capacity() >= PLAIN_ROOM {
                 return Some(plain);

@@ -19,12 +19,34 @@ pub(super) fn begin(setup: &Setup, transparent: bool, now: Instant) -> Option<Bo
     Some(recorder.begin(now, Birth::Connection { setup: Box::new(setup.clone()), transparent }))
 }
 
+/// Notes what was read: the bytes, if the outer session reads them as they are.
+fn put_bytes(tape: &mut dyn Tape, now: Instant, note: Note, bytes: &[u8], is_open: bool) {
+    if is_open && !bytes.is_empty() {
+        tape.bytes(now, note, Way::In, &mut core::iter::once(bytes));
+    } else {
+        tape.note(now, note);
+    }
+}
+
 impl<C: SecureChannel> Connection<C> {
     #[inline]
     pub(super) fn note(&mut self, note: impl FnOnce() -> Note) {
-        if let Some(tape) = &mut self.tape {
-            tape.note(self.clock.now(), note());
+        if self.tape.is_some() {
+            self.put_note(note());
         }
+    }
+
+    /// Bytes that were appended meanwhile come first: a mailbox may come between reading and the
+    /// word of it, and what is done then is done with these bytes.
+    #[cold]
+    fn put_note(&mut self, note: Note) {
+        let (is_open, now) = (self.is_open(), self.clock.now());
+        let Some(tape) = &mut self.tape else { return };
+        let bytes = self.inbound.not_noted();
+        if !bytes.is_empty() {
+            put_bytes(tape.as_mut(), now, Note::Read(bytes.len()), bytes, is_open);
+        }
+        tape.note(now, note);
     }
 
     /// Notes what a call gave.
@@ -50,15 +72,11 @@ impl<C: SecureChannel> Connection<C> {
         self.channel.is_transparent() && self.channel.peer().is_some()
     }
 
-    pub(super) fn note_received(&mut self, received: usize) {
-        let is_open = self.is_open();
-        let (Some(tape), now) = (&mut self.tape, self.clock.now()) else { return };
-        let bytes = self.inbound.received(received);
-        if is_open {
-            tape.bytes(now, Note::Received(received), Way::In, &mut core::iter::once(bytes));
-        } else {
-            tape.note(now, Note::Received(received));
-        }
+    pub(super) fn note_received(&mut self) {
+        let (is_open, now) = (self.is_open(), self.clock.now());
+        let Some(tape) = &mut self.tape else { return };
+        let bytes = self.inbound.not_noted();
+        put_bytes(tape.as_mut(), now, Note::Received(bytes.len()), bytes, is_open);
     }
 
     /// The channel was asked to open what stood in the buffer, which had `before` bytes then.
@@ -70,6 +88,8 @@ impl<C: SecureChannel> Connection<C> {
     ) {
         let outcome = Box::new(Outcome::of(opened, self.channel.peer()));
         let is_open = self.is_open();
+        // What is left of what was noted.
+        let _ = self.inbound.not_noted();
         let left = self.inbound.unopened();
         let consumed = before.saturating_sub(left.len());
         let note = Note::Opened { consumed, opened: plain.len(), outcome };

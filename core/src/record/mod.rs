@@ -207,6 +207,9 @@ pub enum Note {
     Eof,
     IoError(IoCause),
     Lend,
+    /// So many bytes were appended and are there, although they are not told of yet.
+    Read(usize),
+    /// What was appended is told of; so many bytes of it are new.
     Received(usize),
     Transmit,
     Transmitted(usize),

@@ -33,8 +33,16 @@ pub(super) fn run(
         Note::Received(received) => {
             // Of what the channel opens only the length was kept.
             let bytes = cursor.peek().and_then(|(step, _)| cursor.bytes(step)).unwrap_or_default();
-            receive(&mut connection, at, received, &bytes)
-                .ok_or(ReplayError::Malformed { sequence })?;
+            if received > 0 {
+                append(&mut connection, received, &bytes)
+                    .ok_or(ReplayError::Malformed { sequence })?;
+            }
+            connection.handle_received(at).map_err(|_| ReplayError::Malformed { sequence })?;
+            Ok(true)
+        }
+        Note::Read(read) => {
+            let bytes = cursor.peek().and_then(|(step, _)| cursor.bytes(step)).unwrap_or_default();
+            append(&mut connection, read, &bytes).ok_or(ReplayError::Malformed { sequence })?;
             Ok(true)
         }
         Note::Messages { lane, last, contents: Some(contents), .. } => {
@@ -45,14 +53,13 @@ pub(super) fn run(
     })
 }
 
-fn receive(connection: &mut Repeated, at: Instant, received: usize, bytes: &[u8]) -> Option<()> {
+/// Appends what was read: `bytes`, or as many zeros for the channel.
+fn append(connection: &mut Repeated, read: usize, bytes: &[u8]) -> Option<()> {
     let buffer = connection.recv_buf()?;
-    let before = buffer.len();
+    let len = buffer.len().checked_add(read).filter(|_| read <= READ_MAX)?;
     buffer.extend_from_slice(bytes);
-    let len = before.checked_add(received).filter(|_| received <= READ_MAX)?;
     buffer.resize(len, 0);
-    // A buffer that only grew is no mistake.
-    connection.handle_received(at).ok()
+    Some(())
 }
 
 fn give(

@@ -46,6 +46,11 @@ impl Cursor {
         (next < self.0.steps.len()).then_some(next)
     }
 
+    /// The step behind a step.
+    pub(super) fn after(&self, step: usize) -> Option<usize> {
+        step.checked_add(1).filter(|next| *next < self.0.steps.len())
+    }
+
     pub(super) fn sequence(&self, step: usize) -> u64 {
         self.0.steps[step].sequence
     }

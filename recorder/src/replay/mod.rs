@@ -56,7 +56,15 @@ fn each(
     while let Some(step) = cursor.step() {
         let (at, note) = cursor.note(step)?;
         let recorded = cursor.words(step);
-        if !tell(at, note, cursor.sequence(step))? {
+        let is_read = matches!(note, Note::Read(_));
+        let mut told = tell(at, note, cursor.sequence(step))?;
+        if is_read {
+            // It is noted together with what the machine is told next.
+            let Some(next) = cursor.after(step) else { return Ok(()) };
+            let (at, note) = cursor.note(next)?;
+            told = tell(at, note, cursor.sequence(next))?;
+        }
+        if !told {
             return Err(cursor.missing(step, recorded));
         }
         cursor.check()?;

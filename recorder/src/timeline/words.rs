@@ -17,7 +17,7 @@ pub(crate) fn of(note: &Note) -> String {
         Note::Answered(text) => format!("answer {text}"),
         Note::Gave(text) => format!("gave {text}"),
         Note::Route(peer) => format!("new route to {peer}"),
-        Note::Received(bytes) => format!("read {bytes} bytes"),
+        Note::Read(bytes) | Note::Received(bytes) => format!("read {bytes} bytes"),
         Note::Opened { consumed, opened, outcome } => opened_words(*consumed, *opened, outcome),
         Note::Framed(bytes) => format!("framed {bytes} bytes"),
         Note::Sealed { plain, sealed } => format!("sealed {plain} bytes as {sealed}"),

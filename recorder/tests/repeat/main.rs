@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_core::config::Config;
 use headwater_core::contract::Notification;
+use headwater_core::record::Note;
 use headwater_recorder::{
     Machine, Options, ReadError, Recorder, Recording, ReplayError, Timeline, WriteError, replay,
 };
@@ -282,4 +283,17 @@ fn any_damage_to_any_byte_is_noticed() {
         let error = Recording::from_bytes(bytes[..at].to_vec()).unwrap_err();
         assert!(matches!(error, ReadError::CutOff { .. } | ReadError::Foreign), "{at}: {error}");
     }
+}
+
+#[test]
+fn what_comes_between_reading_and_the_word_of_it_is_repeated_too() {
+    let mut pair = Pair::new(Config::default(), keeping());
+    pair.send(Bytes::from_static(b"first"));
+    pair.read_and_stop();
+    pair.send_back_to_rest();
+    assert_eq!(pair.two.received, ["first"]);
+    let recording = read(&pair.two.recorder);
+    let read = recording.logs[1].steps().any(|step| matches!(step.note, Note::Read(1..)));
+    assert!(read, "nothing came between");
+    assert_repeats(&recording);
 }

@@ -122,6 +122,19 @@ impl Pair {
         }
     }
 
+    /// The second one reads, hears that it stops, and only then is told that it has read.
+    pub(crate) fn read_and_stop(&mut self) {
+        let (now, link) = (self.now, self.two.link.unwrap());
+        let mut chunks: [&[u8]; 16] = [&[]; 16];
+        let count = self.one.endpoint.transmit(now, self.one.link.unwrap(), &mut chunks);
+        let bytes = chunks[..count].concat();
+        assert!(!bytes.is_empty());
+        self.two.endpoint.recv_buf(link).unwrap().extend_from_slice(&bytes);
+        self.two.endpoint.stop(now);
+        self.two.endpoint.handle_received(now, link).unwrap();
+        self.one.endpoint.handle_transmitted(now, self.one.link.unwrap(), bytes.len());
+    }
+
     pub(crate) fn wait(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.settle();
