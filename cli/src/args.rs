@@ -53,6 +53,10 @@ pub(crate) enum Command {
     /// Run a node that keeps connections with its peers, until interrupted; prints its addresses.
     #[command(after_help = MORE_HELP)]
     Node(Node),
+    /// Show what was recorded of a node, step by step and frame by frame, and run it again: the
+    /// same machines are told the same, and have to do the same.
+    #[command(after_help = MORE_HELP)]
+    Replay(crate::replay::Args),
     /// Show what a running node says of itself and of its peers.
     #[command(after_help = MORE_HELP)]
     Status(Status),
@@ -89,6 +93,7 @@ impl Command {
             Self::Listen(args) => Some(&args.common.secured),
             Self::Send(args) => Some(&args.common.secured),
             Self::Sim(_)
+            | Self::Replay(_)
             | Self::Status(_)
             | Self::Why(_)
             | Self::Keygen(_)
@@ -157,6 +162,9 @@ pub(crate) struct Node {
     /// once.
     #[arg(long, value_name = "NAME")]
     pub(crate) admin_host: Vec<String>,
+    /// Whether all that happens to it is noted.
+    #[command(flatten)]
+    pub(crate) record: crate::replay::record::Args,
     /// Print what file and command line come to, as a configuration file, and end. It reads the
     /// files that they name, and finds what a start would find wrong with them; it tries no address.
     #[arg(long)]

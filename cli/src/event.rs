@@ -20,6 +20,8 @@
 //! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
 //! | `seed` | `seed`, `ok`, `hash`, `simulated_ms`, `healed_ms`, `steps`, `messages`, `failure`, `replay` | a run of `sim` is over; `hash` stands for everything that happened, `healed_ms` is the time from the last fault until the network was whole, `failure` and `replay` are `null` if it is ok |
 //! | `simulated` | `seeds`, `asked`, `failed`, `hours`, `steps`, `messages`, `seconds` | all runs of `sim` are over, or it was interrupted: then `seeds`, those that were over, are fewer than were `asked` for; `hours` are simulated, `seconds` are not |
+//! | `step` | `sequence`, `seconds`, `machine`, `peer`, `text`, `frames` | something that was recorded (`replay`), so many seconds after the node began; `machine` is `node` or a connection's name, `peer` is `null` while it is not known |
+//! | `log` | `machine`, `steps`, `lost`, `closed`, `repeated`, `reason` | what was recorded of a machine was run again (`repeated`), and it did the same, or `reason` says why not; `lost` steps at its beginning made room for others |
 //! | `table` | `nodes`, `traffic`, `pairs`, `protocols`, `healing`, `interrupted`, `ok` | the result of `demo` |
 //!
 //! `reason` and `message` are sentences, and may change; `code` is for programs, and stays. A code
@@ -58,6 +60,9 @@ Events of --json, one object a line on standard output, first field \"event\":
   seed          seed, ok, hash, simulated_ms, healed_ms, steps, messages, failure, replay
                                     a run of sim (failure, replay: null if it is ok)
   simulated     seeds, asked, failed, hours, steps, messages, seconds   all runs of sim
+  step          sequence, seconds, machine, peer, text, frames   a recorded step (replay)
+  log           machine, steps, lost, closed, repeated, reason   a machine was run again, or
+                                    reason says why not
   table         nodes, traffic, pairs, protocols, healing, interrupted, ok
                                     the result of demo
 Where the file itself goes to standard output (--output -), events go to standard error.
@@ -207,6 +212,10 @@ pub(crate) enum Event<'a> {
     Seed(&'a crate::sim::SeedEvent),
     /// All runs of the simulator.
     Simulated(&'a crate::sim::Summary),
+    /// A recorded step.
+    Step(&'a crate::replay::StepEvent),
+    /// The log of one machine.
+    Log(&'a crate::replay::LogEvent),
     /// The result of the demo.
     Table(&'a crate::demo::table::Table),
 }

@@ -21,6 +21,7 @@ mod manual;
 mod net;
 mod node;
 mod progress;
+mod replay;
 mod report;
 mod send;
 mod signal;
@@ -79,6 +80,7 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Id(args) => keys::id(report, args),
         Command::Demo(_) => demo::run(report, security(report, insecure)),
         Command::Sim(args) => sim::run(report, &args),
+        Command::Replay(args) => replay::run(report, &args),
         Command::Man(args) => manual::pages(report, &args),
         Command::Completions(args) => manual::completions(report, &args),
         Command::Status(args) => with_runtime(async |_| look::status(report, args).await),
@@ -92,7 +94,10 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         Command::Node(args) => {
             let security = security(report, insecure);
             let settings = node::Settings::new(&args)?;
-            with_runtime(async |signals| node::run(report, settings, security, signals).await)
+            let recorded = args.record.start()?;
+            with_runtime(async |signals| {
+                node::run(report, settings, security, recorded, signals).await
+            })
         }
         Command::Listen(args) => {
             let security = security(report, insecure);

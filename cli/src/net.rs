@@ -12,9 +12,11 @@ use headwater_core::contract::{IoCause, Notification};
 use headwater_core::error::{CloseReason, DialError, Refusal};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::secure::ChannelError;
+use headwater_core::secure::ChannelFactory;
 use headwater_identity::NodeKey;
+use headwater_recorder::Recorder;
 use headwater_tls::Tls;
-use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, Started};
+use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, StartError, Started};
 use tokio::time::timeout;
 
 use crate::event::Event;
@@ -262,15 +264,28 @@ impl Lane {
 ///
 /// [`Status::Key`] if the key cannot be used.
 pub(crate) fn start(key: &NodeKey, config: Config, security: Security) -> Result<Started, Failure> {
+    start_recorded(key, config, security, None)
+}
+
+/// The same, with all that happens to it recorded.
+///
+/// # Errors
+///
+/// Those of [`start`].
+pub(crate) fn start_recorded(
+    key: &NodeKey,
+    config: Config,
+    security: Security,
+    recorder: Option<Recorder>,
+) -> Result<Started, Failure> {
     let started = match security {
         Security::Tls => {
             let tls =
                 Tls::new(key).map_err(|error| Failure::new(Status::Key, error.to_string()))?;
-            return start_with(tls, config);
+            return start_with(tls, config, recorder);
         }
-        Security::Insecure => {
-            Builder::insecure(key.peer_id()).and_then(|builder| builder.config(config).start())
-        }
+        Security::Insecure => Builder::insecure(key.peer_id())
+            .and_then(|builder| begin(builder.config(config), recorder)),
     };
     started.map_err(Failure::internal)
 }
@@ -280,8 +295,23 @@ pub(crate) fn start(key: &NodeKey, config: Config, security: Security) -> Result
 /// # Errors
 ///
 /// None that a user can cause: settings are validated before.
-pub(crate) fn start_with(tls: Tls, config: Config) -> Result<Started, Failure> {
-    Builder::with_channels(tls).config(config).start().map_err(Failure::internal)
+pub(crate) fn start_with(
+    tls: Tls,
+    config: Config,
+    recorder: Option<Recorder>,
+) -> Result<Started, Failure> {
+    begin(Builder::with_channels(tls).config(config), recorder).map_err(Failure::internal)
+}
+
+fn begin<F>(builder: Builder<F>, recorder: Option<Recorder>) -> Result<Started, StartError>
+where
+    F: ChannelFactory + Send + 'static,
+    F::Channel: Send + 'static,
+{
+    match recorder {
+        Some(recorder) => builder.recorder(recorder).start(),
+        None => builder.start(),
+    }
 }
 
 /// Listens with a node; gives the address with its port.

@@ -30,7 +30,7 @@ macro_rules! statuses {
 
 statuses! {
     Done = 0 "done", "done";
-    Off = 1 "off", "demo: a count or a checksum is off, or a step took too long; sim: a seed failed";
+    Off = 1 "off", "demo: a count or a checksum is off, or a step took too long; sim: a seed failed; replay: something differs";
     Usage = 2 "usage", "the command line is not understood";
     Unknown = 3 "unknown", "unknown address: the name does not resolve, or no route leads there";
     Refused = 4 "refused", "connection refused: nobody listens there";

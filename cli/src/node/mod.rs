@@ -19,6 +19,7 @@ use crate::admin::{Feed, Server};
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::net::Security;
+use crate::replay::record::{Asked, Recorded};
 use crate::report::Report;
 use crate::signal::Signals;
 use crate::status::Status;
@@ -40,11 +41,25 @@ pub(crate) async fn run(
     report: Report,
     settings: Settings,
     security: Security,
+    mut recorded: Option<Recorded>,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let ended = run_recorded(report, settings, security, recorded.as_mut(), signals).await;
+    let written = recorded.map_or(Ok(()), |recorded| recorded.write_at_end());
+    ended.and(written)
+}
+
+async fn run_recorded(
+    report: Report,
+    settings: Settings,
+    security: Security,
+    mut recorded: Option<&mut Recorded>,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let key = keys::load(settings.key.as_deref())?;
     let id = key.peer_id();
-    let Started { node, mut messages, mut notifications } = start(&key, &settings, security)?;
+    let Started { node, mut messages, mut notifications } =
+        start(&key, &settings, security, recorded.as_deref())?;
     for protocol in settings.protocols.keys() {
         node.register(protocol.clone()).await.map_err(|error| {
             Failure::new(Status::Usage, format!("the protocol {protocol} cannot be used: {error}"))
@@ -77,6 +92,7 @@ pub(crate) async fn run(
     keep(&node, &settings).await?;
     let mut actions = Actions::new(node.clone(), settings.protocols);
     let mut ticks = interval(REPEATS_EVERY);
+    let mut asked = Asked::listen(recorded.is_some());
     loop {
         tokio::select! {
             biased;
@@ -96,17 +112,28 @@ pub(crate) async fn run(
                 actions.take(message).await;
             }
             _ = ticks.tick() => logs::tell_repeats(),
+            () = asked.wait() => {
+                if let Some(recorded) = &mut recorded {
+                    recorded.write_now();
+                }
+            }
         }
     }
     net::stop(&node, &mut notifications, report, signals).await
 }
 
 /// Starts the node that the settings describe.
-fn start(key: &NodeKey, settings: &Settings, security: Security) -> Result<Started, Failure> {
+fn start(
+    key: &NodeKey,
+    settings: &Settings,
+    security: Security,
+    recorded: Option<&Recorded>,
+) -> Result<Started, Failure> {
     let limits = settings.limits.clone();
+    let recorder = recorded.map(Recorded::recorder);
     match channels(key, settings, security)? {
-        Some(tls) => net::start_with(tls, limits),
-        None => net::start(key, limits, security),
+        Some(tls) => net::start_with(tls, limits, recorder),
+        None => net::start_recorded(key, limits, security, recorder),
     }
 }
 

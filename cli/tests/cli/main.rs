@@ -8,6 +8,7 @@ mod hostile;
 mod network;
 mod node;
 mod program;
+mod replay;
 mod sim;
 mod transfer;
 mod usage;

@@ -1,0 +1,62 @@
+//! `headwater node --record` and `headwater replay`.
+
+use std::fs;
+
+use crate::program::{Running, run};
+
+#[test]
+fn a_recorded_node_is_shown_and_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (one, two) = (place("one"), place("two"));
+    let mut first = Running::start(&["node", "--json", "--record", &one, "--record-payloads"]);
+    let listening = first.until(|event| event["event"] == "listening");
+    let address = listening["addresses"][0].as_str().unwrap().to_owned();
+    let id = listening["id"].as_str().unwrap().to_owned();
+    let mut second = Running::start(&["node", "--json", "--peer", &address, "--record", &two]);
+    second.until(|event| event["event"] == "connected");
+    first.until(|event| event["event"] == "connected");
+    first.signal("USR1");
+    second.signal("INT");
+    assert_eq!(second.wait().status, Some(0));
+    first.until(|event| event["event"] == "disconnected");
+    first.signal("INT");
+    assert_eq!(first.wait().status, Some(0));
+
+    let shown = run(&["replay", &one]);
+    assert_eq!(shown.status, Some(0), "{shown:?}");
+    let has = |what: &str| shown.stdout.iter().any(|line| line.contains(what));
+    for what in ["node      listen(", "uni data, stream", "reports ", "node: "] {
+        assert!(has(what), "{what:?} is not in {shown:?}");
+    }
+    let again = shown.stdout.iter().filter(|line| line.ends_with("run again: the same"));
+    assert_eq!(again.count(), 2, "{shown:?}");
+
+    // Without payloads what the node did is run again, and its link is read.
+    let shown = run(&["replay", &two, "--json", "--peer", &id[..6]]).events();
+    let logs: Vec<_> = shown.iter().filter(|event| event["event"] == "log").collect();
+    assert_eq!(logs.len(), 2, "{logs:?}");
+    assert_eq!((&logs[0]["machine"], &logs[0]["repeated"]), (&"node".into(), &true.into()));
+    assert_eq!(logs[1]["reason"], "payloads were not recorded");
+    let mut steps = shown.iter().filter(|event| event["event"] == "step");
+    assert!(steps.clone().count() > 10);
+    assert!(steps.all(|step| step["peer"] == id || step["text"].to_string().contains(&id)));
+
+    let late = run(&["replay", &one, "--from", "100000"]);
+    assert_eq!(late.stdout.len(), 2, "{late:?}");
+    assert!(fs::metadata(place("one.1")).is_ok(), "nothing was written when it was asked for");
+}
+
+#[test]
+fn a_file_that_is_no_recording_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let place = path.to_str().unwrap();
+    fs::write(&path, "something else").unwrap();
+    let refused = run(&["replay", place]);
+    assert_eq!(refused.status, Some(12), "{refused:?}");
+    assert!(refused.stderr[0].contains("not a recording of a Headwater node"), "{refused:?}");
+    let taken = run(&["node", "--record", place]);
+    assert_eq!(taken.status, Some(11), "{taken:?}");
+    assert!(taken.stderr[0].contains("exists already"), "{taken:?}");
+}
