@@ -28,6 +28,7 @@ mod net;
 mod people;
 #[path = "../../core/tests/pair/record.rs"]
 mod record;
+mod recorders;
 mod scenario;
 mod timeline;
 mod trace;
@@ -39,8 +40,10 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+pub use recorders::MakeRecorder;
 pub use scenario::{Channel, Mode};
 
+use recorders::Recorders;
 use scenario::Scenario;
 use trace::Trace;
 use world::{Phase, World};
@@ -177,11 +180,32 @@ impl std::error::Error for Failure {}
 ///
 /// [`Failure`] at the first thing that was not as promised.
 pub fn run(options: &Options, trace: Option<&mut dyn Write>) -> Result<Outcome, Failure> {
+    run_with(options, trace, Recorders(None))
+}
+
+/// Runs what `options` say, with all that happens to each life of a node noted by the recorder that
+/// `make` gives for it. The run is the same.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub fn run_recorded<'a>(
+    options: &Options,
+    make: &'a mut MakeRecorder<'a>,
+) -> Result<Outcome, Failure> {
+    run_with(options, None, Recorders(Some(make)))
+}
+
+fn run_with<'w>(
+    options: &Options,
+    trace: Option<&'w mut dyn Write>,
+    recorders: Recorders<'w>,
+) -> Result<Outcome, Failure> {
     let options = Options { nodes: options.nodes.clamp(2, 10_000), ..options.clone() };
     let fail = |at, step, what| Failure { options: options.clone(), at, step, what };
     let scenario = Scenario::new(&options);
     let heal_bound = world::heal_bound(&scenario.config);
-    let mut world = World::new(scenario, Trace::new(trace))
+    let mut world = World::new(scenario, Trace::new(trace), recorders)
         .map_err(|violation| fail(Duration::ZERO, 0, violation.0))?;
     let mut healed_after = Duration::ZERO;
     let ran = catch_unwind(AssertUnwindSafe(|| {

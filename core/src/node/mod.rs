@@ -500,9 +500,15 @@ impl Node {
 
     /// Takes the next thing that the application should know.
     pub fn poll_notification(&mut self) -> Option<Notification> {
-        let notification = self.next_notification()?;
-        self.note(|| Note::Notification(format!("{notification:?}")));
-        Some(notification)
+        let had_news = self.told.has_news() || self.supervisor.has_news();
+        let notification = self.next_notification();
+        match &notification {
+            Some(told) => self.note(|| Note::Notification(format!("{told:?}"))),
+            // Whoever had news has none any more, and goes behind the others when it has some.
+            None if had_news => self.note(|| Note::NothingToTell),
+            None => {}
+        }
+        notification
     }
 
     /// Takes the next answer to a call of the application, ahead of all other notifications: an

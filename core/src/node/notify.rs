@@ -70,6 +70,11 @@ impl Told {
         Some(answer)
     }
 
+    /// Whether some peer may have news.
+    pub(super) fn has_news(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
     pub(super) const fn is_over(&self) -> bool {
         self.over
     }

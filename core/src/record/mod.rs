@@ -196,6 +196,7 @@ pub enum Note {
         order: Box<ToConnection>,
     },
     Notification(String),
+    NothingToTell,
     Answered(String),
     Route(Box<PeerId>),
     // Either is told.

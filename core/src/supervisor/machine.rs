@@ -351,6 +351,11 @@ impl ConnectionSupervisor {
         self.entries.get_mut(&required)?.news.take()
     }
 
+    /// Whether [`poll_news`](Self::poll_news) would look at something.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
     /// Whether a peer is required.
     #[must_use]
     pub fn requires(&self, peer: &PeerId) -> bool {

@@ -49,7 +49,7 @@ fn tell(node: &mut Node, at: Instant, note: Note) -> bool {
         Note::Timeout => node.handle_timeout(at),
         Note::Command(_) => drop(node.poll_command()),
         Note::Ordered { .. } => drop(node.poll_order()),
-        Note::Notification(_) => drop(node.poll_notification()),
+        Note::Notification(_) | Note::NothingToTell => drop(node.poll_notification()),
         Note::Answered(_) => drop(node.poll_answer()),
         Note::Route(_) => drop(node.poll_route()),
         note => return tell_of_peers(node, at, note),

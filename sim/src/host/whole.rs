@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use headwater_core::address::Address;
@@ -16,6 +17,7 @@ use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
 use headwater_core::message::Message;
 use headwater_core::peers::Rule;
 use headwater_core::protocol::ProtocolSet;
+use headwater_core::record::Recorder;
 use headwater_core::secure::ChannelFactory;
 use headwater_core::seed::Seed;
 use headwater_core::supervisor::RequiredState;
@@ -52,15 +54,18 @@ pub(crate) struct Whole<F: ChannelFactory> {
 
 impl<F: ChannelFactory> Whole<F> {
     pub(crate) fn new(
-        node: usize,
-        life: u32,
+        (node, life): (usize, u32),
         config: &Config,
         seed: Seed,
         factory: F,
+        recorder: Option<Arc<dyn Recorder>>,
         now: Instant,
     ) -> Result<Self, Violation> {
-        let endpoint = Endpoint::new(config.clone(), seed, factory, now)
+        let mut endpoint = Endpoint::new(config.clone(), seed, factory, now)
             .map_err(|error| Violation(error.to_string()))?;
+        if let Some(recorder) = recorder {
+            endpoint = endpoint.with_recorder(recorder);
+        }
         Ok(Self {
             endpoint,
             node,

@@ -33,18 +33,19 @@ impl World<'_> {
         let local = *self.people.id(node);
         let insecure = || Insecure::new(local).map_err(|len| Violation(format!("{len} bytes")));
         let record = || Record { local, update_every: 50 };
+        let tape = self.recorders.of(node, life);
         let host: Box<dyn Host> = match (self.scenario.mode, self.scenario.channel) {
             (Mode::Whole, Channel::Plain) => {
-                Box::new(Whole::new(node, life, config, seed, insecure()?, now)?)
+                Box::new(Whole::new((node, life), config, seed, insecure()?, tape, now)?)
             }
             (Mode::Whole, Channel::Record) => {
-                Box::new(Whole::new(node, life, config, seed, record(), now)?)
+                Box::new(Whole::new((node, life), config, seed, record(), tape, now)?)
             }
             (Mode::Apart, Channel::Plain) => {
-                Box::new(Apart::new(node, life, config, seed, insecure()?, now)?)
+                Box::new(Apart::new((node, life), config, seed, insecure()?, tape, now)?)
             }
             (Mode::Apart, Channel::Record) => {
-                Box::new(Apart::new(node, life, config, seed, record(), now)?)
+                Box::new(Apart::new((node, life), config, seed, record(), tape, now)?)
             }
         };
         place.host = Some(host);

@@ -22,6 +22,7 @@ use crate::event::{Event, Task, Time};
 use crate::host::{Host, Violation};
 use crate::net::Net;
 use crate::people::People;
+use crate::recorders::Recorders;
 use crate::scenario::Scenario;
 use crate::timeline::START;
 use crate::trace::{Trace, trace};
@@ -76,6 +77,7 @@ pub(crate) struct World<'w> {
     pub(crate) steps: u64,
     pub(crate) faults: u64,
     pub(crate) links_made: u64,
+    recorders: Recorders<'w>,
     draw: Draw,
     delays: Draw,
     parts: u8,
@@ -85,7 +87,11 @@ pub(crate) struct World<'w> {
 }
 
 impl<'w> World<'w> {
-    pub(crate) fn new(scenario: Scenario, trace: Trace<'w>) -> Result<Self, Violation> {
+    pub(crate) fn new(
+        scenario: Scenario,
+        trace: Trace<'w>,
+        recorders: Recorders<'w>,
+    ) -> Result<Self, Violation> {
         let (seed, nodes) = (scenario.seed, scenario.nodes());
         let mut draw = Draw::new(seed, "world", 0);
         let places = (0..nodes).map(|node| Place {
@@ -106,6 +112,7 @@ impl<'w> World<'w> {
             people: People::new(seed, nodes),
             ledger: Ledger::default(),
             trace,
+            recorders,
             phase: Phase::Storm,
             steps: 0,
             faults: 0,

@@ -10,6 +10,7 @@ mod desk;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use headwater_core::config::Config;
 use headwater_core::connection::Connection;
@@ -20,6 +21,7 @@ use headwater_core::id::{ConnectionId, PeerId};
 use headwater_core::message::Batch;
 use headwater_core::node::Node;
 use headwater_core::protocol::ProtocolSet;
+use headwater_core::record::Recorder;
 use headwater_core::secure::ChannelFactory;
 use headwater_core::seed::Seed;
 use headwater_core::snapshot::Traffic;
@@ -64,15 +66,18 @@ pub(crate) struct Apart<F: ChannelFactory> {
 
 impl<F: ChannelFactory> Apart<F> {
     pub(crate) fn new(
-        node: usize,
-        life: u32,
+        (node, life): (usize, u32),
         config: &Config,
         seed: Seed,
         factory: F,
+        recorder: Option<Arc<dyn Recorder>>,
         now: Instant,
     ) -> Result<Self, Violation> {
-        let core = Node::new(config.clone(), seed, factory.local(), now)
+        let mut core = Node::new(config.clone(), seed, factory.local(), now)
             .map_err(|error| Violation(error.to_string()))?;
+        if let Some(recorder) = recorder {
+            core = core.with_recorder(recorder);
+        }
         Ok(Self {
             node,
             life,
