@@ -6,7 +6,9 @@ use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
-use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, Started};
+use headwater_core::secure::ChannelFactory;
+use headwater_recorder::Recorder;
+use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, StartError, Started};
 
 use crate::Security;
 
@@ -19,15 +21,26 @@ pub struct Nodes {
     _nodes: [(Node, Notifications); 2],
 }
 
-fn start(digit: u8, security: Security, config: Config) -> Started {
+fn start(digit: u8, security: Security, config: Config, recorder: Option<Recorder>) -> Started {
     let started = match security {
         Security::Insecure => Builder::insecure(crate::peer_id(digit))
-            .and_then(|builder| builder.config(config).start()),
+            .and_then(|builder| begin(builder.config(config), recorder)),
         Security::Tls => {
-            Builder::new(&crate::key()).and_then(|builder| builder.config(config).start())
+            Builder::new(&crate::key()).and_then(|builder| begin(builder.config(config), recorder))
         }
     };
     started.expect("started")
+}
+
+fn begin<F>(builder: Builder<F>, recorder: Option<Recorder>) -> Result<Started, StartError>
+where
+    F: ChannelFactory + Send + 'static,
+    F::Channel: Send + 'static,
+{
+    match recorder {
+        Some(recorder) => builder.recorder(recorder).start(),
+        None => builder.start(),
+    }
 }
 
 impl Nodes {
@@ -46,9 +59,22 @@ impl Nodes {
     ///
     /// If loopback does not work.
     pub async fn connect_with(security: Security, config: Config) -> Self {
+        Self::connect_recorded(security, config, [None, None]).await
+    }
+
+    /// The same; each of them is recorded by one of these.
+    ///
+    /// # Panics
+    ///
+    /// If loopback does not work.
+    pub async fn connect_recorded(
+        security: Security,
+        config: Config,
+        [of_one, of_two]: [Option<Recorder>; 2],
+    ) -> Self {
         let protocol = ProtocolId::new("/bench").expect("an id");
-        let one = start(b'1', security, Config::default());
-        let two = start(b'2', security, config);
+        let one = start(b'1', security, Config::default(), of_one);
+        let two = start(b'2', security, config, of_two);
         two.node.register(protocol.clone()).await.expect("registered");
         let address = two.node.listen(([127, 0, 0, 1], 0).into()).await.expect("listening");
         let peer = one.node.dial(Address::from(address)).await.expect("connected");

@@ -18,7 +18,7 @@
 //! | `done` | `bytes`, `sha256` | a file arrived whole (`listen`), or the receiver has confirmed it (`send`) |
 //! | `error` | `message`, `status`, `code` | something went wrong; `status` is the exit status that tells what, `code` its name |
 //! | `key` | `id`, `path` | the id of the key in that file (`keygen`, `id`) |
-//! | `seed` | `seed`, `ok`, `hash`, `simulated_ms`, `healed_ms`, `steps`, `messages`, `failure`, `replay` | a run of `sim` is over; `hash` stands for everything that happened, `healed_ms` is the time from the last fault until the network was whole, `failure` and `replay` are `null` if it is ok |
+//! | `seed` | `seed`, `ok`, `hash`, `simulated_ms`, `healed_ms`, `steps`, `messages`, `failure`, `replay`, `recordings` | a run of `sim` is over; `hash` stands for everything that happened, `healed_ms` is the time from the last fault until the network was whole, `failure`, `replay` and `recordings`, the folder for the command `replay`, are `null` if it is ok |
 //! | `simulated` | `seeds`, `asked`, `failed`, `hours`, `steps`, `messages`, `seconds` | all runs of `sim` are over, or it was interrupted: then `seeds`, those that were over, are fewer than were `asked` for; `hours` are simulated, `seconds` are not |
 //! | `step` | `sequence`, `seconds`, `machine`, `peer`, `text`, `frames` | something that was recorded (`replay`), so many seconds after the node began; `machine` is `node` or a connection's name, `peer` is `null` while it is not known |
 //! | `log` | `machine`, `steps`, `lost`, `closed`, `repeated`, `reason` | what was recorded of a machine was run again (`repeated`), and it did the same, or `reason` says why not; `lost` steps at its beginning made room for others |
@@ -57,8 +57,8 @@ Events of --json, one object a line on standard output, first field \"event\":
   done          bytes, sha256       the file arrived, or the receiver confirmed it
   error         message, status, code   something went wrong; status is its exit status
   key           id, path            the id of a key (keygen, id)
-  seed          seed, ok, hash, simulated_ms, healed_ms, steps, messages, failure, replay
-                                    a run of sim (failure, replay: null if it is ok)
+  seed          seed, ok, hash, simulated_ms, healed_ms, steps, messages, failure, replay,
+                recordings          a run of sim (the last three: null if it is ok)
   simulated     seeds, asked, failed, hours, steps, messages, seconds   all runs of sim
   step          sequence, seconds, machine, peer, text, frames   a recorded step (replay)
   log           machine, steps, lost, closed, repeated, reason   a machine was run again, or

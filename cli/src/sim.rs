@@ -3,12 +3,14 @@
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use headwater_recorder::Recorder;
 use headwater_sim::{Channel, Mode, Options, Outcome};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -43,6 +45,10 @@ pub(crate) struct Args {
     /// Run without faults.
     #[arg(long)]
     calm: bool,
+    /// Where a seed that fails leaves a recording of each node, for `replay`: it is run once more
+    /// for that. Without it, in a new folder among the system's temporary ones.
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
     /// Write every step of the runs to standard error.
     #[arg(long)]
     trace: bool,
@@ -79,6 +85,7 @@ pub(crate) struct SeedEvent {
     messages: Option<u64>,
     failure: Option<String>,
     replay: Option<String>,
+    recordings: Option<String>,
 }
 
 /// All runs.
@@ -206,7 +213,9 @@ impl Watch {
         let event = seed_event(ran);
         self.report.event(Event::Seed(&event));
         if let (Some(failure), Some(replay)) = (&event.failure, &event.replay) {
-            let tell = || self.report.line(&format!("{failure}\n  {replay}"));
+            let where_to = event.recordings.as_deref().unwrap_or("nowhere");
+            let text = format!("{failure}\n  {replay}\n  recordings: {where_to}");
+            let tell = || self.report.line(&text);
             self.bar.as_ref().map_or_else(tell, |bar| bar.suspend(tell));
         }
     }
@@ -238,7 +247,7 @@ fn jobs(args: &Args, seeds: u64) -> usize {
     jobs.map_or(1, NonZeroUsize::get).min(usize::try_from(seeds).unwrap_or(usize::MAX))
 }
 
-type Ran = (u64, Result<Outcome, headwater_sim::Failure>);
+type Ran = (u64, Result<Outcome, headwater_sim::Failure>, Option<String>);
 
 fn work(args: &Args, next: &AtomicU64, tell: &Sender<News>) {
     loop {
@@ -256,10 +265,44 @@ fn work(args: &Args, next: &AtomicU64, tell: &Sender<News>) {
         } else {
             headwater_sim::run(&options, None)
         };
-        if tell.send(News::Ran((seed, ran))).is_err() {
+        let recorded = ran.is_err().then(|| record(args, &options));
+        if tell.send(News::Ran((seed, ran, recorded))).is_err() {
             return;
         }
     }
+}
+
+/// Runs a seed once more, recorded; gives the folder, or why there is none.
+fn record(args: &Args, options: &Options) -> String {
+    let folder = args.record.clone().unwrap_or_else(|| {
+        let name = format!("headwater-sim-{}-{}", options.seed, std::process::id());
+        std::env::temp_dir().join(name)
+    });
+    let mut nodes = Vec::new();
+    // It ends as it did before.
+    let _ = headwater_sim::run_recorded(options, &mut |node, life| {
+        let keep = headwater_recorder::Options { cap: 4 << 20, payloads: true, on_panic: None };
+        let recorder = Recorder::new(keep);
+        nodes.push((node, life, recorder.clone()));
+        Arc::new(recorder)
+    });
+    match write_all(&folder, options.seed, &nodes) {
+        Ok(()) => folder.display().to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A file for each life of each node.
+fn write_all(
+    folder: &Path,
+    seed: u64,
+    nodes: &[(usize, u32, Recorder)],
+) -> Result<(), headwater_recorder::WriteError> {
+    std::fs::create_dir_all(folder)?;
+    for (node, life, recorder) in nodes {
+        recorder.write(&folder.join(format!("seed-{seed}-node-{node}-life-{life}.hwrec")))?;
+    }
+    Ok(())
 }
 
 fn options(args: &Args, seed: u64) -> Options {
@@ -281,7 +324,7 @@ fn options(args: &Args, seed: u64) -> Options {
     }
 }
 
-fn seed_event((seed, ran): &Ran) -> SeedEvent {
+fn seed_event((seed, ran, recorded): &Ran) -> SeedEvent {
     let mut event = SeedEvent {
         seed: *seed,
         ok: ran.is_ok(),
@@ -292,6 +335,7 @@ fn seed_event((seed, ran): &Ran) -> SeedEvent {
         messages: None,
         failure: None,
         replay: None,
+        recordings: recorded.clone(),
     };
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     match ran {
@@ -313,7 +357,7 @@ fn seed_event((seed, ran): &Ran) -> SeedEvent {
 }
 
 impl Summary {
-    fn add(&mut self, (_, ran): &Ran) {
+    fn add(&mut self, (_, ran, _): &Ran) {
         self.seeds += 1;
         match ran {
             Ok(outcome) => {
@@ -383,6 +427,29 @@ fn rate(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_seed_is_run_once_more_and_leaves_a_recording_of_each_node() {
+        use clap::Parser as _;
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("new").display().to_string();
+        let line = ["sim", "--nodes", "3", "--minutes", "0.1", "--record", &place];
+        let args = Line::parse_from(line).args;
+        assert_eq!(record(&args, &options(&args, 1)), place);
+        let files: Vec<_> = std::fs::read_dir(&place).unwrap().map(|f| f.unwrap().path()).collect();
+        assert!(files.len() >= 3, "{files:?}");
+        for file in files {
+            let recording = headwater_recorder::Recording::read(&file).unwrap();
+            for log in recording.logs.iter().filter(|log| log.lost == 0) {
+                assert!(headwater_recorder::replay::run(log).is_ok());
+            }
+        }
+    }
 
     #[test]
     fn seeds_are_one_or_a_range() {

@@ -12,6 +12,7 @@ use headwater_recorder::{
     Machine, Options, ReadError, Recorder, Recording, ReplayError, Timeline, WriteError, replay,
 };
 use pair::{DIALER, LISTENER, Pair, id};
+use proptest::prelude::*;
 
 fn keeping() -> Options {
     Options { payloads: true, ..Options::default() }
@@ -296,4 +297,44 @@ fn what_comes_between_reading_and_the_word_of_it_is_repeated_too() {
     let read = recording.logs[1].steps().any(|step| matches!(step.note, Note::Read(1..)));
     assert!(read, "nothing came between");
     assert_repeats(&recording);
+}
+
+/// A short session, in the two forms that there are.
+fn short(payloads: bool) -> Vec<u8> {
+    let mut pair = Pair::new(Config::default(), Options { payloads, ..Options::default() });
+    pair.send(payload(1, 300));
+    pair.settle();
+    pair.two.endpoint.stop(pair.now);
+    pair.send_back_to_rest();
+    pair.two.recorder.to_bytes()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn whatever_stands_behind_right_checksums_is_no_danger(
+        payloads: bool,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+    ) {
+        let mut bytes = short(payloads);
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        headwater_recorder::fuzz::mended(&bytes);
+    }
+}
+
+#[test]
+fn the_corpus_of_the_fuzz_target_holds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/recording");
+    let mut files = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        headwater_recorder::fuzz::file(&bytes);
+        headwater_recorder::fuzz::mended(&bytes);
+        files += 1;
+    }
+    assert!(files >= 10);
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::Options;
 use crate::app::payload::Head;
 use crate::net::Blow;
+use crate::recorders::Recorders;
 use crate::scenario::{Channel, Mode, Scenario};
 use crate::trace::Trace;
 use crate::world::Phase;
@@ -23,7 +24,7 @@ fn world(mode: Mode) -> World<'static> {
         channel: Some(Channel::Plain),
         ..Options::default()
     };
-    let mut world = World::new(Scenario::new(&options), Trace::new(None)).unwrap();
+    let mut world = World::new(Scenario::new(&options), Trace::new(None), Recorders(None)).unwrap();
     while !matches!(world.phase, Phase::Steady { .. }) {
         world.step().unwrap();
     }
