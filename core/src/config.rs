@@ -31,8 +31,12 @@ use crate::supervisor::BackoffConfig;
 pub struct Config {
     /// Largest payload sent or accepted, in bytes, after unpacking. Default 16 MiB.
     pub message_max: usize,
-    /// Bytes that half-received messages of one peer may reserve together. Default 32 MiB.
+    /// Bytes that half-received messages of one peer may reserve together. Each connection is
+    /// sure of room for one message of `message_max`; what it reserves beyond that it leases.
+    /// Default 32 MiB.
     pub assembly_max: usize,
+    /// Bytes that all connections together may lease. Default 64 MiB.
+    pub leases_max: usize,
     /// Whether payloads are sent as gzip where that makes them smaller. Default no.
     pub compress: bool,
     /// Protocols that we may register, and that a peer may announce. Default 1024.
@@ -169,6 +173,7 @@ impl Config {
     const DEFAULT: Self = Self {
         message_max: 16 * MIB,
         assembly_max: 32 * MIB,
+        leases_max: 64 * MIB,
         compress: false,
         protocols_max: 1024,
         send_streams_initial: 10,
@@ -268,6 +273,7 @@ impl Config {
         size("assembly_max", self.assembly_max, MIB, 1 << 30)?;
         let message_ceiling = self.assembly_max.saturating_sub(PACKAGE_OVERHEAD_MAX);
         size("message_max", self.message_max, 1, message_ceiling)?;
+        size("leases_max", self.leases_max, 0, 1 << 40)?;
         size("large_min", self.large_min, 512, MIB)?;
         size("outbox_max", self.outbox_max, 4 * KIB, 64 * MIB)?;
         size("output_max", self.output_max, 16 * KIB, 64 * MIB)?;
@@ -304,6 +310,18 @@ impl Config {
         count("rules_max", self.rules_max, 0, 1_000_000)?;
         count("addresses_max", self.addresses_max, 8, 1_000_000)?;
         in_range("offences_max", u64::from(self.offences_max), 1, 1_000_000)
+    }
+
+    /// Bytes that a connection may always reserve for half-received messages: one of the greatest
+    /// length.
+    pub(crate) const fn assembly_base(&self) -> usize {
+        self.message_max.saturating_add(PACKAGE_OVERHEAD_MAX)
+    }
+
+    /// Bytes that a connection may lease for more of them.
+    pub(crate) fn lease_max(&self) -> usize {
+        let share = self.assembly_max.checked_div(self.connections_per_peer_max).unwrap_or(0);
+        share.saturating_sub(self.assembly_base()).min(self.leases_max)
     }
 
     /// Places for peers that join before somebody has made room for them, or that are leaving:

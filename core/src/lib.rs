@@ -99,6 +99,7 @@ pub mod contract;
 pub mod endpoint;
 pub mod error;
 pub mod id;
+pub mod lease;
 pub mod message;
 pub mod mux;
 pub mod node;

@@ -80,6 +80,7 @@ fn changed(input: &mut Input<'_>, mut config: Config) -> Config {
     for size in [
         &mut config.message_max,
         &mut config.assembly_max,
+        &mut config.leases_max,
         &mut config.protocols_max,
         &mut config.send_streams_initial,
         &mut config.send_streams_max,

@@ -18,6 +18,7 @@ const PARTS: usize = 1024;
 const LEAST: Config = Config {
     message_max: 64 * KIB,
     assembly_max: MIB,
+    leases_max: 0,
     protocols_max: 64,
     receive_streams_max: 12,
     pending_max: 16,
@@ -59,8 +60,8 @@ impl Config {
     ///
     /// All of these are lowered by one factor, the largest for which the sum fits, none of them
     /// below its least and none that is lower already: `receive_streams_max` (least 12 for each
-    /// connection of a peer), `message_max` (64 KiB), `assembly_max` (1 MiB), `inbox_max`
-    /// (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`,
+    /// connection of a peer), `message_max` (64 KiB), `assembly_max` (1 MiB), `leases_max` (0),
+    /// `inbox_max` (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`,
     /// `dials_max`, `required_dials_max` (16 each), `protocols_max` (64) and `window_growth_max`
     /// (0). Before that `ending_max` becomes a quarter of the connections there may be, at most.
     /// The number of peers and of their connections stays as it is. With `overcommit` it is the sum
@@ -111,6 +112,7 @@ impl Config {
             message_max: scale(self.message_max, LEAST.message_max)
                 .min(assembly_max.saturating_sub(super::PACKAGE_OVERHEAD_MAX)),
             assembly_max,
+            leases_max: scale(self.leases_max, LEAST.leases_max),
             inbox_max: scale(self.inbox_max, LEAST.inbox_max),
             outbox_max: scale(self.outbox_max, LEAST.outbox_max),
             output_max: scale(self.output_max, LEAST.output_max),
@@ -140,15 +142,17 @@ impl Config {
     /// ((peers_max + further) * connections_per_peer_max + ending_max) * connection_memory_max()
     ///     + (peers_max + 2 * further) * link_memory_max()
     ///     + (pending_max + dials_max + required_dials_max) * handshake_memory_max()
+    ///     + 2 * (leases_max + ending_max * leased)
     ///     + tables
     /// ```
     ///
     /// `further` peers may be joining or leaving: as many as have `ending_max` connections, but at
     /// least 2 and at most `peers_max`. The second line is for links that wait for what becomes of
     /// the connections that their peer has, or of an earlier link, or that have crossed another
-    /// one. The tables are 4 MiB, 512 bytes for each of `addresses_max`, 128 for each of `rules_max`
-    /// and 2 KiB for each of `required_max`. What the application keeps, and what the operating
-    /// system holds for sockets, is not in it.
+    /// one. `leased` is what a connection may have leased when it ended, and still hold. The tables
+    /// are 4 MiB, 512 bytes for each of `addresses_max`, 128 for each of `rules_max` and 2 KiB for
+    /// each of `required_max`. What the application keeps, and what the operating system holds for
+    /// sockets, is not in it.
     #[must_use]
     pub fn memory_max(&self) -> usize {
         let further = self.further_places();
@@ -164,7 +168,15 @@ impl Config {
             .saturating_mul(connections)
             .saturating_add(self.link_memory_max().saturating_mul(crossing))
             .saturating_add(self.handshake_memory_max().saturating_mul(pending))
+            .saturating_add(self.leases_memory())
             .saturating_add(self.tables_memory())
+    }
+
+    /// What is leased, and what is not any more and still held; buffers that grow have as much to
+    /// spare.
+    fn leases_memory(&self) -> usize {
+        let ended = self.ending_max.saturating_mul(self.lease_max());
+        self.leases_max.saturating_add(ended).saturating_mul(2)
     }
 
     const fn tables_memory(&self) -> usize {
@@ -196,9 +208,9 @@ impl Config {
         self.slabs_max.saturating_mul(self.slab)
     }
 
-    /// What one connection may make the node hold, in bytes: the sum of the bounds that a peer can
-    /// fill, with what growing buffers have to spare. Worked out roughly, and never below the
-    /// truth (P4); nothing of it is allocated before bytes come.
+    /// What one connection may make the node hold, in bytes, without what it leases: the sum of
+    /// the bounds that a peer can fill, with what growing buffers have to spare. Worked out
+    /// roughly, and never below the truth (P4); nothing of it is allocated before bytes come.
     ///
     /// ```
     /// use headwater_core::config::Config;
@@ -214,7 +226,7 @@ impl Config {
         let growth = usize::try_from(self.window_growth_max).unwrap_or(usize::MAX);
         let received = self
             .windows_memory(growth)
-            .saturating_add(times(self.assembly_max, 2))
+            .saturating_add(times(self.assembly_base(), 2))
             .saturating_add(self.slabs_memory());
         // Messages that wait with their descriptors, and buffers kept for the next ones; one
         // message may exceed it, and be twice as large while it is unpacked.
@@ -261,7 +273,7 @@ mod tests {
                 + config.link_memory_max() * (peers + 2 * further)
                 + config.handshake_memory_max()
                     * (config.pending_max + config.dials_max + config.required_dials_max);
-            assert_eq!(sum, parts + config.tables_memory());
+            assert_eq!(sum, parts + config.leases_memory() + config.tables_memory());
             assert!(sum <= max && config.receive_streams_max >= 12);
             let unscaled = Config { peers_max: peers, ..Config::default() };
             let room = unscaled.memory_max().min(max);
@@ -279,6 +291,7 @@ mod tests {
                     config.receive_streams_max,
                     config.message_max,
                     config.assembly_max,
+                    config.leases_max,
                     config.inbox_max,
                     config.outbox_max,
                     config.pending_max,

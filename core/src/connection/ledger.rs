@@ -48,7 +48,8 @@ impl Memory {
 impl<C: SecureChannel> Connection<C> {
     /// What it holds. O(streams and messages on them): for a look now and then.
     ///
-    /// Never more than [`Config::connection_memory_max`](crate::config::Config::connection_memory_max).
+    /// Never more than [`Config::connection_memory_max`](crate::config::Config::connection_memory_max)
+    /// and twice what it has leased.
     #[must_use]
     pub fn memory(&self) -> Memory {
         let [backlog, assemblies, inbox, kept] = self.receiver.memory();

@@ -110,6 +110,9 @@ impl<C: SecureChannel> Connection<C> {
         if let Some(streams) = order.streams_granted {
             self.receiver.leased(streams);
         }
+        if order.bytes_granted > 0 {
+            self.receiver.bytes_granted(now, &mut self.uni, order.bytes_granted);
+        }
         if let Some(verdict) = order.proven_verdict {
             self.on_proven_verdict(now, verdict);
         }

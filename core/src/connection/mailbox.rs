@@ -54,6 +54,9 @@ pub struct ToNode {
     /// Given when one more connection would help.
     pub(crate) load: Option<Load>,
     pub(crate) streams_wanted: Option<u32>,
+    /// Of what connections share for messages in assembly: so many more, and so many fewer.
+    pub(crate) bytes_wanted: usize,
+    pub(crate) bytes_returned: usize,
     /// The other end has answered a probe.
     pub(crate) alive: bool,
     /// The other end has gone live, too.
@@ -129,6 +132,8 @@ impl ToNode {
         self.settled |= later.settled;
         replace(&mut self.load, later.load);
         replace(&mut self.streams_wanted, later.streams_wanted);
+        self.bytes_wanted = self.bytes_wanted.saturating_add(later.bytes_wanted);
+        self.bytes_returned = self.bytes_returned.saturating_add(later.bytes_returned);
         self.undelivered.merge(later.undelivered);
         replace(&mut self.closed, later.closed);
     }
@@ -144,6 +149,8 @@ impl ToNode {
             && !self.settled
             && self.load.is_none()
             && self.streams_wanted.is_none()
+            && self.bytes_wanted == 0
+            && self.bytes_returned == 0
             && self.undelivered.is_empty()
             && self.closed.is_none()
     }
@@ -158,6 +165,8 @@ pub struct ToConnection {
     pub(crate) ours: Option<ProtocolSet>,
     pub(crate) push: Option<u64>,
     pub(crate) streams_granted: Option<u32>,
+    /// Node's answer to `bytes_wanted`.
+    pub(crate) bytes_granted: usize,
     pub(crate) adopt: Vec<Parcel>,
     /// Find out, and report, whether the other end still knows of this connection.
     pub(crate) probe: bool,
@@ -191,6 +200,7 @@ impl ToConnection {
             let earlier = self.streams_granted.unwrap_or(0);
             self.streams_granted = Some(earlier.saturating_add(more));
         }
+        self.bytes_granted = self.bytes_granted.saturating_add(later.bytes_granted);
         self.adopt.extend(later.adopt);
         self.probe |= later.probe;
         // The first reason to close is the real one.

@@ -243,6 +243,9 @@ impl<C: SecureChannel> Connection<C> {
             closed.traffic.take(&mut self.receiver.traffic);
             closed.counters = self.receiver.counters(self.counters);
         }
+        let (wanted, returned) = self.receiver.poll_bytes();
+        self.report.bytes_wanted = self.report.bytes_wanted.saturating_add(wanted);
+        self.report.bytes_returned = self.report.bytes_returned.saturating_add(returned);
         if self.report.is_empty() {
             return None;
         }

@@ -57,6 +57,7 @@ use crate::contract::{
 };
 use crate::error::{ApplicationError, CloseReason, DialError, Refusal, UsageError};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
+use crate::lease::ByteLeases;
 use crate::peers::{AddressBook, Blacklist, ConnectionManager, Source, SourceRefusal, Sources};
 use crate::pool::{ManagerConfig, PoolManager};
 use crate::protocol::{ProtocolSet, Registry, RegistryError};
@@ -116,6 +117,7 @@ pub struct Node {
     book: AddressBook,
     routes: PoolManager<()>,
     streams: ReceiveStreams,
+    leases: ByteLeases,
     commands: VecDeque<Command>,
     told: Told,
     history: History,
@@ -160,6 +162,7 @@ impl Node {
                 ask_again: Duration::from_secs(5),
             }),
             streams: streams.with_reserve(connections, RECEIVE_STREAMS_LEAST),
+            leases: ByteLeases::new(config.leases_max),
             supervisor: ConnectionSupervisor::new(
                 SupervisorConfig {
                     backoff: config.backoff,
@@ -587,6 +590,7 @@ impl Node {
         self.supervisor.assert_invariants();
         self.routes.assert_invariants();
         self.streams.assert_invariants();
+        self.leases.assert_invariants();
         self.peers.assert_invariants();
         for (peer, known) in self.peers.iter() {
             assert_eq!(known.links.is_empty(), self.routes.route(peer).is_none());

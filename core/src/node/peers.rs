@@ -210,6 +210,11 @@ impl Node {
                 let streams_granted = Some(self.streams.extend(peer, id, wanted));
                 self.links.order(id, ToConnection { streams_granted, ..Default::default() });
             }
+            if report.bytes_wanted > 0 || report.bytes_returned > 0 {
+                self.leases.give_back(id, report.bytes_returned);
+                self.leases.ask(id, report.bytes_wanted);
+                self.grant_leases();
+            }
         }
         if let Stage::Live(peer) | Stage::Establishing(peer) = stage {
             if !report.undelivered.is_empty() {
@@ -218,6 +223,13 @@ impl Node {
         }
         if let Some(closed) = report.closed {
             self.on_closed(now, id, *closed);
+        }
+    }
+
+    /// Tells connections of the room that they asked for, and that is there now.
+    fn grant_leases(&mut self) {
+        while let Some((id, bytes_granted)) = self.leases.poll_grant() {
+            self.links.order(id, ToConnection { bytes_granted, ..ToConnection::default() });
         }
     }
 
@@ -449,6 +461,8 @@ impl Node {
     ) {
         let _known = self.routes.remove(id);
         self.streams.close_connection(id);
+        self.leases.close(id);
+        self.grant_leases();
         self.route_changed(peer);
         let Some(known) = self.peers.get_mut(&peer) else { return };
         known.links.retain(|link| *link != id);

@@ -106,6 +106,7 @@ impl Node {
             ("required_max", required, config.required_places()),
             ("rules_max", self.blacklist.rules().count(), config.rules_max),
             ("addresses_max", self.book.len(), config.addresses_max),
+            ("leases_max", self.leases.leased(), config.leases_max),
             ("protocols_max", self.registry.protocols().len(), config.protocols_max),
         ]
         .map(|(key, used, max)| Usage { key, used, max })

@@ -44,6 +44,10 @@ pub struct ConnectionSnapshot {
     pub output_bytes: usize,
     /// Bytes of received messages that the application has not taken, or not returned.
     pub inbox_bytes: usize,
+    /// Bytes that half-received messages, and those not yet returned, have reserved.
+    pub reserved_bytes: usize,
+    /// Bytes of the node's that it has leased for them.
+    pub leased_bytes: usize,
     /// What keeps it from going on; nothing, if it is empty.
     pub blocked: Vec<Blockage>,
     /// What it holds, by place.

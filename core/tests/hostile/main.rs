@@ -5,6 +5,7 @@ mod arbitrary;
 mod exchange;
 mod fairness;
 mod frames;
+mod leases;
 mod opening;
 mod packages;
 mod raw;

@@ -8,10 +8,11 @@
 //! Credit (spec 2.2) of a message returns when the application consumes it. A package longer than
 //! [`RETAINED`] needs more than that: it reserves its declared length in the ledger, and once
 //! admitted all but `RETAINED` bytes of it are credited as they arrive, so that it can finish
-//! whatever its length. One that finds no room waits without credit, first come first served.
+//! whatever its length. One that finds no room waits without credit, first come first served, while
+//! the connection asks Node for more of it.
 //!
 //! Invariants: R1 the ledger's use is the sum of what streams and unconsumed messages reserve,
-//! and never exceeds `assembly_max`. R2 the inbox holds at most `inbox_max` bytes and one message;
+//! and never exceeds what the connection is sure of and has leased. R2 the inbox holds at most `inbox_max` bytes and one message;
 //! until the link is gone, together with what was taken of it and not consumed.
 //! R3 bytes received on a stream and not released are those of its backlog, of its unfinished
 //! package up to `RETAINED` (or its window while it waits), and of its unconsumed messages.
@@ -31,6 +32,7 @@ use crate::buffer::{AppendSlab, AssemblyConfig, AssemblyPool};
 use crate::config::Config;
 use crate::error::Offence;
 use crate::id::PeerId;
+use crate::lease::ByteGate;
 use crate::message::{Batch, Consumed, Share};
 use crate::mux::{INITIAL_WINDOW, Session, StreamId};
 use crate::protocol::ProtocolSet;
@@ -104,8 +106,8 @@ pub(super) struct Receiver {
     buffers: Buffers,
     /// What backlogs are kept in.
     stash: AppendSlab,
-    reserved: usize,
-    reserved_max: usize,
+    /// The ledger.
+    room: ByteGate,
     /// Streams whose package waits for a reservation; one entry a stream.
     waiting: VecDeque<StreamId>,
     /// Streams with a backlog; one entry a stream.
@@ -176,12 +178,7 @@ impl Receiver {
                 granted: 0,
             },
             stash: AppendSlab::with_retired(STASH_SLAB, STASH_SLABS_KEPT),
-            reserved: 0,
-            reserved_max: config
-                .assembly_max
-                .checked_div(config.connections_per_peer_max)
-                .unwrap_or(config.assembly_max)
-                .max(config.message_max.saturating_add(crate::config::PACKAGE_OVERHEAD_MAX)),
+            room: ByteGate::new(config.assembly_base(), config.lease_max()),
             waiting: VecDeque::new(),
             blocked: VecDeque::new(),
             assembling: 0,
@@ -328,7 +325,7 @@ impl Receiver {
 
     fn forget(&mut self, stream: StreamId) {
         let Some(state) = self.streams.remove(&stream) else { return };
-        self.reserved = self.reserved.saturating_sub(state.reserved);
+        self.room.release(state.reserved);
         if let Some(buffer) = state.decoder.into_buffer() {
             self.buffers.pool.give_back(buffer);
         }
@@ -393,17 +390,36 @@ impl Receiver {
         while let Some(stream) = self.waiting.front().copied() {
             if let Some(state) = self.streams.get_mut(&stream) {
                 let len = state.decoder.declared();
-                let total = self.reserved.saturating_add(len);
-                if total > self.reserved_max {
+                if !self.room.admit(len) {
                     return;
                 }
-                self.reserved = total;
                 state.reserved = len;
                 state.waits = false;
             }
             self.waiting.pop_front();
             self.credit_progress(now, uni, stream);
         }
+    }
+
+    /// How many more bytes to ask Node for, and how many go back to it; 0 where there is nothing
+    /// to say.
+    pub(super) fn poll_bytes(&mut self) -> (usize, usize) {
+        if self.waiting.is_empty() {
+            self.room.forget();
+        }
+        let wanted = self.room.poll_request().unwrap_or(0);
+        (wanted, self.room.poll_return().unwrap_or(0))
+    }
+
+    /// Node has granted what was asked for.
+    pub(super) fn bytes_granted(&mut self, now: Instant, uni: &mut Session, bytes: usize) {
+        self.room.granted(bytes);
+        self.admit_waiting(now, uni);
+    }
+
+    /// Bytes that messages reserve, and that are leased for it.
+    pub(super) const fn room(&self) -> (usize, usize) {
+        (self.room.in_use(), self.room.lease())
     }
 
     /// Credits what an admitted package may have credited before it is consumed.
@@ -421,7 +437,7 @@ impl Receiver {
 
     fn give_back(&mut self, now: Instant, uni: &mut Session, share: Share) {
         uni.release(now, StreamId(share.stream), share.credit as usize);
-        self.reserved = self.reserved.saturating_sub(share.reserved as usize);
+        self.room.release(share.reserved as usize);
         if !self.closed {
             self.inbox_held = self.inbox_held.saturating_sub(share.held as usize);
         }
@@ -560,7 +576,7 @@ impl Receiver {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn assert_invariants(&self) {
         let streams: usize = self.streams.values().map(|state| state.reserved).sum();
-        assert!(streams <= self.reserved && self.reserved <= self.reserved_max);
+        assert!(streams <= self.room.in_use() && self.room.in_use() <= self.room.room());
         let waits = self.streams.values().filter(|state| state.waits).count();
         assert_eq!(waits, self.waiting.len());
         let blocked = self.streams.values().filter(|state| state.blocked).count();
