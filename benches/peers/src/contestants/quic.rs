@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_benches::configs::configs;
+use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig,
@@ -22,12 +23,17 @@ const SEND_WINDOW: u64 = 8 << 20;
 const STREAMS: u32 = 1024;
 /// The largest payload of a datagram: on loopback TCP is not cut smaller either.
 const DATAGRAM: u16 = 65_527;
+/// Loopback is no network that has to be felt for first.
+const CONGESTION_WINDOW: u64 = 1 << 20;
 
 fn transport() -> Arc<TransportConfig> {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(DATAGRAM);
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(CONGESTION_WINDOW);
     let mut transport = TransportConfig::default();
     transport
+        .congestion_controller_factory(Arc::new(congestion))
         .stream_receive_window(STREAM_WINDOW.into())
         .send_window(SEND_WINDOW)
         .max_concurrent_uni_streams(STREAMS.into())
