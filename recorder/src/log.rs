@@ -15,6 +15,9 @@ use crate::notes::put_number;
 /// A chunk is full at so many bytes.
 const CHUNK: usize = 64 * 1024;
 
+/// Three numbers, in bytes.
+const STEP_HEAD: usize = 30;
+
 /// What a log costs beside its chunks, in bytes, about.
 pub(crate) const LOG_COST: usize = 1024;
 
@@ -62,9 +65,13 @@ impl LiveLog {
     /// Appends a step; gives by how many bytes more memory is held.
     pub(crate) fn append(&mut self, sequence: u64, at: Instant, note: &[u8]) -> usize {
         let at = at.as_nanos();
-        let fits = |chunk: &Chunk| chunk.bytes.len() + note.len() + 32 <= CHUNK;
+        let fits = |chunk: &Chunk| chunk.bytes.len() + note.len() + STEP_HEAD <= CHUNK;
         if !self.chunks.back().is_some_and(fits) {
-            let bytes = Vec::new();
+            let mut bytes = Vec::new();
+            if note.len() > CHUNK / 2 {
+                // It stands alone, or nearly so.
+                bytes.reserve_exact(note.len() + STEP_HEAD);
+            }
             let (first_sequence, first_at) = (sequence, at);
             (self.sequence, self.at) = (sequence, at);
             self.chunks.push_back(Chunk { first_sequence, first_at, steps: 0, bytes });

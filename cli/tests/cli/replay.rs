@@ -26,7 +26,7 @@ fn a_recorded_node_is_shown_and_run_again() {
     let shown = run(&["replay", &one]);
     assert_eq!(shown.status, Some(0), "{shown:?}");
     let has = |what: &str| shown.stdout.iter().any(|line| line.contains(what));
-    for what in ["node      listen(", "uni data, stream", "reports ", "node: "] {
+    for what in ["node      listen(", "outer data, stream", "reports ", "node: "] {
         assert!(has(what), "{what:?} is not in {shown:?}");
     }
     let again = shown.stdout.iter().filter(|line| line.ends_with("run again: the same"));
