@@ -10,7 +10,7 @@
 //!
 //! Bounds: a track knows two outer streams; data of others counts as data.
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::notes::{put_number, take_number};
 
@@ -159,7 +159,7 @@ fn put_data(bytes: &[u8], keep: bool, into: &mut Vec<u8>) {
     if keep {
         into.extend_from_slice(bytes);
     } else {
-        into.extend_from_slice(&xxh3_64(bytes).to_le_bytes());
+        into.extend_from_slice(&XxHash3_64::oneshot(bytes).to_le_bytes());
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
                 Part::Data(_) => panic!("it was kept"),
             })
             .collect();
-        assert_eq!(data, [(3, xxh3_64(b"pay")), (4, xxh3_64(b"load"))]);
+        assert_eq!(data, [(3, XxHash3_64::oneshot(b"pay")), (4, XxHash3_64::oneshot(b"load"))]);
         assert!(!parts.windows(4).any(|bytes| bytes == b"load"));
     }
 

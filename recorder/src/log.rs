@@ -67,17 +67,17 @@ impl LiveLog {
         let at = at.as_nanos();
         let fits = |chunk: &Chunk| chunk.bytes.len() + note.len() + STEP_HEAD <= CHUNK;
         if !self.chunks.back().is_some_and(fits) {
-            let mut bytes = Vec::new();
-            if note.len() > CHUNK / 2 {
-                // It stands alone, or nearly so.
-                bytes.reserve_exact(note.len() + STEP_HEAD);
-            }
+            let bytes = Vec::new();
             let (first_sequence, first_at) = (sequence, at);
             (self.sequence, self.at) = (sequence, at);
             self.chunks.push_back(Chunk { first_sequence, first_at, steps: 0, bytes });
         }
         let Some(chunk) = self.chunks.back_mut() else { return 0 };
         let before = chunk.bytes.capacity();
+        if note.len() > CHUNK / 2 && before == 0 {
+            // It stands alone, or nearly so.
+            chunk.bytes.reserve_exact(note.len() + STEP_HEAD);
+        }
         put_number(note.len() as u64, &mut chunk.bytes);
         put_number(sequence.wrapping_sub(self.sequence), &mut chunk.bytes);
         put_number(at.saturating_sub(self.at), &mut chunk.bytes);

@@ -3,9 +3,11 @@
 //! A note is its value in postcard's form, and behind it the [parts](crate::frames) of the bytes
 //! that came with it, up to the end.
 
+use std::hash::Hasher as _;
+
 use headwater_core::message::Batch;
 use headwater_core::record::{Note, Way};
-use xxhash_rust::xxh3::Xxh3Default;
+use twox_hash::XxHash3_64;
 
 use crate::frames::Track;
 
@@ -52,16 +54,16 @@ impl Encoder {
     }
 
     pub(crate) fn taken(&mut self, batch: &Batch) -> &[u8] {
-        let mut hash = Xxh3Default::new();
+        let mut hash = XxHash3_64::new();
         if self.keeps_payloads {
             for message in batch.iter() {
-                hash.update(message.protocol.as_str().as_bytes());
-                hash.update(&message.payload.len().to_le_bytes());
-                hash.update(message.payload);
+                hash.write(message.protocol.as_str().as_bytes());
+                hash.write(&message.payload.len().to_le_bytes());
+                hash.write(message.payload);
             }
         }
         let (messages, bytes) = (batch.len(), batch.bytes());
-        self.value(&Note::Taken { messages, bytes, hash: hash.digest() });
+        self.value(&Note::Taken { messages, bytes, hash: hash.finish() });
         &self.bytes
     }
 
