@@ -32,7 +32,8 @@ pub struct Config {
     /// Largest payload sent or accepted, in bytes, after unpacking. Default 16 MiB.
     pub message_max: usize,
     /// Bytes that half-received messages of one peer may reserve together. Each connection is
-    /// sure of room for one message of `message_max`; what it reserves beyond that it leases.
+    /// sure of room for one message of `message_max`, also where that comes to more; what it
+    /// reserves beyond that it leases.
     /// Default 32 MiB.
     pub assembly_max: usize,
     /// Bytes that all connections together may lease. Default 64 MiB.
@@ -273,7 +274,7 @@ impl Config {
         size("assembly_max", self.assembly_max, MIB, 1 << 30)?;
         let message_ceiling = self.assembly_max.saturating_sub(PACKAGE_OVERHEAD_MAX);
         size("message_max", self.message_max, 1, message_ceiling)?;
-        size("leases_max", self.leases_max, 0, 1 << 40)?;
+        size("leases_max", self.leases_max, 0, 1 << 30)?;
         size("large_min", self.large_min, 512, MIB)?;
         size("outbox_max", self.outbox_max, 4 * KIB, 64 * MIB)?;
         size("output_max", self.output_max, 16 * KIB, 64 * MIB)?;
