@@ -4,11 +4,14 @@
 //! of its streams those of the inner sessions. It looks at the headers alone, so what it costs
 //! does not depend on how long frames are, beside hashing or copying what is in them.
 //!
-//! In a log bytes stand as parts: pieces of headers, which are always kept, and runs of data,
-//! which are kept or replaced by their length and hash. Parts say for themselves what they are, so
-//! that a log can be read from any part on.
+//! In a log bytes stand as parts: pieces of headers, which are always kept, and runs of data, which
+//! are kept or replaced by their length and a hash. The key of the hash is nowhere in the log, so
+//! that nobody finds out by guessing what was said; equal runs have equal hashes. Parts say for
+//! themselves what they are, so that a log can be read from any part on.
 //!
 //! Bounds: a track knows two outer streams; data of others counts as data.
+
+use std::hash::{BuildHasher, RandomState};
 
 use twox_hash::XxHash3_64;
 
@@ -67,7 +70,7 @@ impl Header {
 
 impl Track {
     /// Appends `bytes` to `into` as parts, which are the next of their direction.
-    pub(crate) fn write(&mut self, mut bytes: &[u8], keep: bool, into: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, mut bytes: &[u8], keep: &Keep, into: &mut Vec<u8>) {
         while !bytes.is_empty() {
             if self.lost {
                 put_data(bytes, keep, into);
@@ -93,7 +96,7 @@ impl Track {
         }
     }
 
-    fn write_body(&mut self, mut body: &[u8], keep: bool, into: &mut Vec<u8>) {
+    fn write_body(&mut self, mut body: &[u8], keep: &Keep, into: &mut Vec<u8>) {
         let stream = self.stream;
         let known = self.inner.iter_mut().find(|inner| inner.stream == stream || inner.stream == 0);
         let Some(inner) = known else { return put_data(body, keep, into) };
@@ -148,19 +151,40 @@ impl Track {
     }
 }
 
+/// What becomes of data in a log.
+#[derive(Debug)]
+pub(crate) enum Keep {
+    /// It stands there.
+    Whole,
+    /// Its length and a hash do, keyed with this.
+    Hashed(RandomState),
+}
+
+impl Keep {
+    pub(crate) fn new(payloads: bool) -> Self {
+        if payloads { Self::Whole } else { Self::Hashed(RandomState::new()) }
+    }
+}
+
 fn put_header(tag: u8, bytes: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(&[tag, bytes.len() as u8]);
     into.extend_from_slice(bytes);
 }
 
-fn put_data(bytes: &[u8], keep: bool, into: &mut Vec<u8>) {
-    into.push(if keep { DATA } else { HASHED });
+fn put_data(bytes: &[u8], keep: &Keep, into: &mut Vec<u8>) {
+    let key = match keep {
+        Keep::Whole => {
+            into.push(DATA);
+            put_number(bytes.len() as u64, into);
+            return into.extend_from_slice(bytes);
+        }
+        Keep::Hashed(key) => key,
+    };
+    into.push(HASHED);
     put_number(bytes.len() as u64, into);
-    if keep {
-        into.extend_from_slice(bytes);
-    } else {
-        into.extend_from_slice(&XxHash3_64::oneshot(bytes).to_le_bytes());
-    }
+    // The quick hash alone could be turned around.
+    let hash = key.hash_one(XxHash3_64::oneshot(bytes));
+    into.extend_from_slice(&hash.to_le_bytes());
 }
 
 /// A part of the bytes of one direction.
@@ -181,7 +205,7 @@ pub enum Part<'a> {
     Hashed {
         /// How many bytes.
         len: u64,
-        /// Their XXH3 hash of 64 bits.
+        /// A hash of them, whose key is the recorder's.
         hash: u64,
     },
 }
@@ -308,7 +332,8 @@ mod tests {
     #[test]
     fn data_is_kept_as_length_and_hash() {
         let mut parts = Vec::new();
-        Track::default().write(&stream(), false, &mut parts);
+        let keep = Keep::new(false);
+        Track::default().write(&stream(), &keep, &mut parts);
         let data: Vec<(u64, u64)> = Parts(&parts)
             .filter_map(|part| match part {
                 Part::Hashed { len, hash } => Some((len, hash)),
@@ -316,7 +341,14 @@ mod tests {
                 Part::Data(_) => panic!("it was kept"),
             })
             .collect();
-        assert_eq!(data, [(3, XxHash3_64::oneshot(b"pay")), (4, XxHash3_64::oneshot(b"load"))]);
+        assert_eq!(data.iter().map(|(len, _)| *len).collect::<Vec<_>>(), [3, 4]);
+        // Nobody can try what it may have been: the key is not in the log.
+        assert_ne!(data[0].1, XxHash3_64::oneshot(b"pay"));
+        let (mut again, mut other) = (Vec::new(), Vec::new());
+        Track::default().write(&stream(), &keep, &mut again);
+        Track::default().write(&stream(), &Keep::new(false), &mut other);
+        assert_eq!(parts, again);
+        assert_ne!(parts, other);
         assert!(!parts.windows(4).any(|bytes| bytes == b"load"));
     }
 
@@ -332,7 +364,7 @@ mod tests {
                 let (piece, rest) = bytes.split_at(cut.min(bytes.len()));
                 bytes = rest;
                 let mut parts = Vec::new();
-                writer.write(piece, true, &mut parts);
+                writer.write(piece, &Keep::Whole, &mut parts);
                 joined.extend(Parts(&parts).bytes().unwrap());
                 frames.extend(Parts(&parts).filter_map(|part| reader.read(&part)));
             }

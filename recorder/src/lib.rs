@@ -40,10 +40,10 @@
 //!
 //! # Bounds
 //!
-//! [`Options::cap`] bytes, and one chunk of at most 64 KiB (or one read) for each machine that is
-//! writing. When they are reached, whole logs of machines that are gone make room, the oldest
-//! first; then the longest log loses its beginning, chunk by chunk. It is a *timeline* from then
-//! on: it can be read and not be run again.
+//! [`Options::cap`] bytes, and two buffers of at most 64 KiB (or one read) for each machine that is
+//! writing, and a copy of one log while the recording is written. When they are reached, whole logs
+//! of machines that are gone make room, the oldest first; then the longest log loses its beginning,
+//! chunk by chunk. It is a *timeline* from then on: it can be read and not be run again.
 
 mod error;
 mod file;
@@ -59,6 +59,6 @@ mod timeline;
 
 pub use error::{ReadError, ReplayError, WriteError};
 pub use frames::{Frame, FrameKind, Part, Parts, Track};
-pub use recorder::{Options, Recorder};
+pub use recorder::{Options, Recorder, check};
 pub use recording::{Log, Machine, Recording, Step};
 pub use timeline::{Line, Timeline};

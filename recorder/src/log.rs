@@ -13,7 +13,7 @@ use headwater_core::time::Instant;
 use crate::notes::put_number;
 
 /// A chunk is full at so many bytes.
-const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// Three numbers, in bytes.
 const STEP_HEAD: usize = 30;
@@ -22,7 +22,7 @@ const STEP_HEAD: usize = 30;
 pub(crate) const LOG_COST: usize = 1024;
 
 /// Steps one behind another.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(crate) struct Chunk {
     pub(crate) first_sequence: u64,
     pub(crate) first_at: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Chunk {
 }
 
 /// What one machine has noted so far.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(crate) struct LiveLog {
     /// How the machine began, as it stands in the file.
     pub(crate) birth: Vec<u8>,

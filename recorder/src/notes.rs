@@ -9,30 +9,31 @@ use headwater_core::message::Batch;
 use headwater_core::record::{Note, Way};
 use twox_hash::XxHash3_64;
 
-use crate::frames::Track;
+use crate::frames::{Keep, Track};
+use crate::log::CHUNK;
 
 /// Makes bytes of the notes of one machine.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    keeps_payloads: bool,
+    keep: Keep,
     inward: Track,
     outward: Track,
-    /// The note that was made last.
+    /// The note that was made last. One that is longer than [`CHUNK`] is let go by the next.
     bytes: Vec<u8>,
 }
 
 impl Encoder {
-    pub(crate) fn new(keeps_payloads: bool) -> Self {
+    pub(crate) fn new(keep: Keep) -> Self {
         let (inward, outward) = (Track::default(), Track::default());
-        Self { keeps_payloads, inward, outward, bytes: Vec::new() }
+        Self { keep, inward, outward, bytes: Vec::new() }
     }
 
     pub(crate) const fn keeps_payloads(&self) -> bool {
-        self.keeps_payloads
+        matches!(self.keep, Keep::Whole)
     }
 
     pub(crate) fn note(&mut self, mut note: Note) -> &[u8] {
-        if !self.keeps_payloads {
+        if !self.keeps_payloads() {
             note.blank();
         }
         self.value(&note);
@@ -48,14 +49,14 @@ impl Encoder {
         self.value(note);
         let track = if way == Way::In { &mut self.inward } else { &mut self.outward };
         for piece in pieces {
-            track.write(piece, self.keeps_payloads, &mut self.bytes);
+            track.write(piece, &self.keep, &mut self.bytes);
         }
         &self.bytes
     }
 
     pub(crate) fn taken(&mut self, batch: &Batch) -> &[u8] {
         let mut hash = XxHash3_64::new();
-        if self.keeps_payloads {
+        if self.keeps_payloads() {
             for message in batch.iter() {
                 hash.write(message.protocol.as_str().as_bytes());
                 hash.write(&message.payload.len().to_le_bytes());
@@ -68,8 +69,11 @@ impl Encoder {
     }
 
     fn value(&mut self, note: &Note) {
-        self.bytes.clear();
-        let bytes = std::mem::take(&mut self.bytes);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if bytes.capacity() > CHUNK {
+            bytes = Vec::new();
+        }
+        bytes.clear();
         // Writing to memory cannot fail, and every note has a form.
         self.bytes = postcard::to_extend(note, bytes).unwrap_or_default();
     }

@@ -1,7 +1,8 @@
 //! What records.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use headwater_core::time::Instant;
 
 use crate::error::WriteError;
 use crate::file;
+use crate::frames::Keep;
 use crate::log::LiveLog;
 use crate::notes::Encoder;
 
@@ -36,12 +38,20 @@ impl Default for Options {
 /// The flight recorder of one node. Clones are the same one.
 ///
 /// See the crate for an example.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Recorder {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+/// Without what was recorded.
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Recorder");
+        shown.field("options", &self.inner.options).field("memory", &self.memory());
+        shown.finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     options: Options,
     sequence: AtomicU64,
@@ -51,7 +61,6 @@ struct Inner {
     panicked: AtomicBool,
 }
 
-#[derive(Debug)]
 struct Slot {
     log: Mutex<LiveLog>,
     /// Bytes of memory of the log, to be seen without its lock.
@@ -119,7 +128,7 @@ impl record::Recorder for Recorder {
         if self.inner.held.fetch_add(held, Ordering::Relaxed) + held > self.inner.options.cap {
             self.inner.make_room();
         }
-        let encoder = Encoder::new(self.inner.options.payloads);
+        let encoder = Encoder::new(Keep::new(self.inner.options.payloads));
         Box::new(Tape { inner: Arc::clone(&self.inner), slot, encoder })
     }
 }
@@ -152,29 +161,33 @@ impl Inner {
         let logs = lock(&self.logs).clone();
         let mut writer = file::Writer::begin(to, self.options.payloads)?;
         for slot in logs {
-            writer.log(&lock(&slot.log))?;
+            // A copy, so that no machine waits for a disk.
+            let log = lock(&slot.log).clone();
+            writer.log(&log)?;
         }
         writer.end()
     }
 
     fn write(&self, path: &Path) -> Result<(), WriteError> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".part-{}", std::process::id()));
-        let part = path.with_file_name(name);
-        let done = self.write_whole(&part, path);
+        let (part, to) = part_of(path)?;
+        let done = self.write_whole(to, &part, path);
         let _ = std::fs::remove_file(&part);
         done
     }
 
-    fn write_whole(&self, part: &Path, path: &Path) -> Result<(), WriteError> {
-        let mut to = BufWriter::new(private(part)?);
+    fn write_whole(&self, to: File, part: &Path, path: &Path) -> Result<(), WriteError> {
+        let mut to = BufWriter::new(to);
         self.write_to(&mut to)?;
         to.into_inner().map_err(|error| error.into_error())?.sync_all()?;
         // A link, unlike a rename, never takes the place of something.
-        std::fs::hard_link(part, path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => WriteError::Exists(path.to_owned()),
-            _ => WriteError::Io(error),
-        })
+        match std::fs::hard_link(part, path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(WriteError::Exists(path.to_owned()))
+            }
+            // Not every file system has links.
+            Err(_) => copy(part, path),
+        }
     }
 
     /// A machine goes while its thread panics.
@@ -189,6 +202,49 @@ impl Inner {
     }
 }
 
+/// Whether a recording can be written to this path, as far as that can be told before.
+///
+/// # Errors
+///
+/// [`WriteError`]: there is something of that name, or no file can be made beside it.
+pub fn check(path: &Path) -> Result<(), WriteError> {
+    if path.symlink_metadata().is_ok() {
+        return Err(WriteError::Exists(path.to_owned()));
+    }
+    let (part, _) = part_of(path)?;
+    Ok(std::fs::remove_file(&part)?)
+}
+
+/// A new file beside that of a recording, for what is written and not whole yet.
+fn part_of(path: &Path) -> std::io::Result<(PathBuf, File)> {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        name.push(format!(".part-{}-{number}", std::process::id()));
+        let part = path.with_file_name(name);
+        match private(&part) {
+            Ok(file) => return Ok((part, file)),
+            // What another life of a process with this number left behind is not ours to remove.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn copy(part: &Path, path: &Path) -> Result<(), WriteError> {
+    let mut to = private(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => WriteError::Exists(path.to_owned()),
+        _ => WriteError::Io(error),
+    })?;
+    let done = File::open(part).and_then(|mut from| std::io::copy(&mut from, &mut to));
+    if let Err(error) = done.and_then(|_| to.sync_all()) {
+        let _ = std::fs::remove_file(path);
+        return Err(WriteError::Io(error));
+    }
+    Ok(())
+}
+
 /// A new file that only its owner may read and write.
 fn private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
@@ -199,11 +255,17 @@ fn private(path: &Path) -> std::io::Result<File> {
 }
 
 /// The tape of one machine.
-#[derive(Debug)]
 struct Tape {
     inner: Arc<Inner>,
     slot: Arc<Slot>,
     encoder: Encoder,
+}
+
+/// Without what was recorded.
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tape")
+    }
 }
 
 impl Tape {

@@ -10,6 +10,10 @@ use serde::{Deserializer, Serialize, Serializer};
 /// Zeros are left out in blocks of so many.
 const ZEROS_MIN: usize = 32;
 
+/// The most blocks that are left out at once, so that a few bytes never stand for much: what is
+/// read takes at most about a thousand times the memory of what it is read from.
+const BLOCKS_MAX: usize = 128;
+
 /// The most that is read, in bytes: more than any message may have.
 const LEN_MAX: usize = 256 << 20;
 
@@ -31,7 +35,7 @@ fn next_run(bytes: &[u8]) -> (usize, usize) {
     let is_zero = |block: &[u8]| block.iter().all(|byte| *byte == 0);
     let mut blocks = bytes.chunks_exact(ZEROS_MIN);
     let Some(said) = blocks.position(is_zero) else { return (bytes.len(), 0) };
-    let more = blocks.take_while(|block| is_zero(block)).count();
+    let more = blocks.take(BLOCKS_MAX - 1).take_while(|block| is_zero(block)).count();
     let zeros = more.saturating_add(1).saturating_mul(ZEROS_MIN);
     (said.saturating_mul(ZEROS_MIN), zeros)
 }
@@ -59,7 +63,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D
             let mut bytes = BytesMut::new();
             while let Some((said, zeros)) = runs.next_element::<(&[u8], usize)>()? {
                 let len = bytes.len().saturating_add(said.len()).saturating_add(zeros);
-                if len > LEN_MAX {
+                if len > LEN_MAX || zeros > BLOCKS_MAX * ZEROS_MIN {
                     return Err(A::Error::custom("too long"));
                 }
                 bytes.put_slice(said);

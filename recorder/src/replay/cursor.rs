@@ -7,6 +7,7 @@ use headwater_core::record::{self, Birth, Note, Tape, Want, Way};
 use headwater_core::time::Instant;
 
 use crate::error::ReplayError;
+use crate::frames::Keep;
 use crate::frames::Parts;
 use crate::notes::{Encoder, decode};
 use crate::recording::{Log, Raw};
@@ -120,7 +121,10 @@ fn words_of(note: &[u8]) -> String {
 /// Gives the machine that is run again its tape.
 impl record::Recorder for Cursor {
     fn begin(&self, _at: Instant, _birth: Birth) -> Box<dyn Tape> {
-        Box::new(Comparing { cursor: self.clone(), encoder: Encoder::new(self.0.payloads) })
+        Box::new(Comparing {
+            cursor: self.clone(),
+            encoder: Encoder::new(Keep::new(self.0.payloads)),
+        })
     }
 }
 

@@ -24,7 +24,10 @@ fn payload(number: usize, len: usize) -> Bytes {
 
 /// Messages of all sizes, a borrowed stream, two connections one after the other, a stop.
 fn session(config: Config, options: Options) -> Pair {
-    let mut pair = Pair::new(config, options);
+    live(Pair::new(config, options))
+}
+
+fn live(mut pair: Pair) -> Pair {
     for number in 0..300 {
         pair.send(payload(number, number % 200));
         if number % 50 == 0 {
@@ -105,11 +108,14 @@ fn compressed_messages_replay_too() {
 
 #[test]
 fn the_machines_do_the_same_with_a_tape_and_without() {
-    let (kept, not_kept) =
-        (session(Config::default(), keeping()), session(Config::default(), Options::default()));
-    assert_eq!(kept.now, not_kept.now);
-    assert_eq!(kept.two.received, not_kept.two.received);
-    assert_eq!(kept.one.told, not_kept.one.told);
+    let without = live(Pair::with(Config::default(), None));
+    assert!(read(&without.one.recorder).logs.is_empty(), "it is not recorded");
+    for options in [keeping(), Options::default()] {
+        let with = session(Config::default(), options);
+        assert_eq!(with.now, without.now);
+        assert_eq!(with.two.received, without.two.received);
+        assert_eq!(with.one.told, without.one.told);
+    }
 }
 
 #[test]

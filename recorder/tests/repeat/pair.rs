@@ -28,11 +28,15 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    fn new(id: &str, config: Config, options: Options) -> Self {
-        let recorder = Recorder::new(options);
+    fn new(id: &str, config: Config, options: Option<Options>) -> Self {
+        let is_recorded = options.is_some();
+        let recorder = Recorder::new(options.unwrap_or_default());
         let channels = Insecure::new(id.parse().unwrap()).unwrap();
-        let endpoint = Endpoint::new(config, Seed::from_u64(7), channels, Instant::ZERO).unwrap();
-        let endpoint = endpoint.with_recorder(Arc::new(recorder.clone()));
+        let mut endpoint =
+            Endpoint::new(config, Seed::from_u64(7), channels, Instant::ZERO).unwrap();
+        if is_recorded {
+            endpoint = endpoint.with_recorder(Arc::new(recorder.clone()));
+        }
         let (received, told) = (Vec::new(), Vec::new());
         Self { endpoint, recorder, link: None, finished: false, received, told }
     }
@@ -78,6 +82,11 @@ pub(crate) struct Pair {
 impl Pair {
     /// Two that have connected.
     pub(crate) fn new(config: Config, options: Options) -> Self {
+        Self::with(config, Some(options))
+    }
+
+    /// Recorded, or not at all.
+    pub(crate) fn with(config: Config, options: Option<Options>) -> Self {
         let protocol = ProtocolId::new("/echo/1").unwrap();
         let one = Side::new(DIALER, config.clone(), options.clone());
         let two = Side::new(LISTENER, config, options);
