@@ -159,9 +159,9 @@ fn trouble(node: Option<&str>, notification: &Notification) {
         Notification::Refused { remote, peer, direction, reason } => {
             let peer = peer.as_ref().map(PeerId::as_str);
             let outbound = *direction == Direction::Outbound;
-            // Whoever comes again comes from another port.
-            let place = remote.ip();
-            let key = || format!("link {node:?} {place} {peer:?} {}", code::refusal(reason));
+            // Whoever comes again comes from another port, and may claim to be another peer.
+            let (place, sought) = (remote.ip(), peer.filter(|_| outbound));
+            let key = || format!("link {node:?} {place} {sought:?} {}", code::refusal(reason));
             let same = (!tracing::enabled!(target: logs::LINK, Level::DEBUG)).then(key);
             let (same, remote, reason) = (same.as_deref(), remote.to_string(), reason.to_string());
             tracing::warn!(

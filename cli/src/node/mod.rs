@@ -100,6 +100,13 @@ async fn run_recorded(
                 tracing::info!(target: logs::NODE, reason = failure.message, "stopping");
                 break;
             }
+            // Ahead of what may come without a pause.
+            _ = ticks.tick() => logs::tell_repeats(),
+            () = asked.wait() => {
+                if let Some(recorded) = &mut recorded {
+                    recorded.write_now();
+                }
+            }
             notification = notifications.recv() => {
                 let Some(notification) = notification else {
                     return Err(Failure::internal("the node ended by itself"));
@@ -110,12 +117,6 @@ async fn run_recorded(
             Some(message) = messages.recv() => {
                 report.message(&message);
                 actions.take(message).await;
-            }
-            _ = ticks.tick() => logs::tell_repeats(),
-            () = asked.wait() => {
-                if let Some(recorded) = &mut recorded {
-                    recorded.write_now();
-                }
             }
         }
     }

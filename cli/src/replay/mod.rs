@@ -59,7 +59,8 @@ pub(crate) struct LogEvent {
 ///
 /// # Errors
 ///
-/// [`Status::Input`] for a file that cannot be read as a recording, [`Status::Off`] if a machine
+/// [`Status::Input`] for a file that cannot be read as a recording, or a machine's notes in it
+/// that make no sense, [`Status::Off`] if a machine
 /// does not do again what was recorded.
 pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
     let recording = Recording::read(&args.file).map_err(|error| {
@@ -75,13 +76,18 @@ pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
             show(report, since, line);
         }
     }
-    let mut differing = 0;
+    let (mut differing, mut senseless) = (0, 0);
     for log in &recording.logs {
         let ended = replay::run(log);
+        senseless += usize::from(matches!(ended, Err(ReplayError::Malformed { .. })));
         differing += usize::from(matches!(ended, Err(ReplayError::Diverged { .. })));
         show_log(report, log, ended);
     }
     match differing {
+        0 if senseless > 0 => {
+            let text = format!("what {senseless} machines noted makes no sense");
+            Err(Failure::new(Status::Input, text))
+        }
         0 => Ok(()),
         1 => Err(Failure::new(Status::Off, "a machine does not do again what was recorded")),
         more => {

@@ -1,8 +1,8 @@
 //! `--record`: has a flight recorder note all that happens to a node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use headwater_recorder::{Options, Recorder};
+use headwater_recorder::{Options, Recorder, WriteError};
 
 use crate::failure::Failure;
 use crate::logs;
@@ -11,9 +11,10 @@ use crate::status::Status;
 /// What is recorded, and where it goes.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Note all that happens to the node, and write it to this new file when the node ends, however
-    /// it ends; SIGUSR1 has it written at once, to FILE.1, then FILE.2. `replay` shows it. No key is
-    /// in it.
+    /// Note all that happens to the node, and write it to this new file when the node ends. SIGUSR1
+    /// has it written at once, to FILE.1, then FILE.2, and what a task of the node notes that ends
+    /// in a panic goes to FILE.panic. `replay` shows it. No key is in it, but the seed of the
+    /// node's random choices is: keep it to yourself while the node runs.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Memory for what is noted, in MiB, 64 unless told otherwise; when it is full, the oldest makes
@@ -44,15 +45,14 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// [`Status::Output`] if there is something of that name.
+    /// [`Status::Output`] if there is something of that name, or no file can be made there.
     pub(crate) fn start(&self) -> Result<Option<Recorded>, Failure> {
         let Some(path) = self.record.clone() else { return Ok(None) };
-        if path.symlink_metadata().is_ok() {
-            let text = format!("{} exists already; a recording is a new file", path.display());
-            return Err(Failure::new(Status::Output, text));
-        }
+        headwater_recorder::check(&path)
+            .map_err(|error| Failure::new(Status::Output, told(&path, &error)))?;
         let cap = usize::from(self.record_cap.unwrap_or(64)) << 20;
-        let options = Options { cap, payloads: self.record_payloads, on_panic: Some(path.clone()) };
+        let options =
+            Options { cap, payloads: self.record_payloads, on_panic: Some(beside(&path, "panic")) };
         Ok(Some(Recorded { recorder: Recorder::new(options), path, asked: 0 }))
     }
 }
@@ -63,17 +63,17 @@ impl Recorded {
     }
 
     /// Writes what there is so far, beside the file of the end.
+    /// The node goes on meanwhile.
     pub(crate) fn write_now(&mut self) {
         self.asked += 1;
-        let mut path = self.path.clone().into_os_string();
-        path.push(format!(".{}", self.asked));
-        let path = PathBuf::from(path);
-        match self.recorder.write(&path) {
+        let path = beside(&self.path, &self.asked.to_string());
+        let recorder = self.recorder.clone();
+        tokio::task::spawn_blocking(move || match recorder.write(&path) {
             Ok(()) => {
                 tracing::info!(target: logs::NODE, path = %path.display(), "recording written");
             }
             Err(error) => tracing::error!(target: logs::NODE, %error, "recording not written"),
-        }
+        });
     }
 
     /// Writes all of it.
@@ -82,10 +82,26 @@ impl Recorded {
     ///
     /// [`Status::Output`].
     pub(crate) fn write_at_end(&self) -> Result<(), Failure> {
-        let failed = |error| Failure::new(Status::Output, format!("{error}"));
+        let failed = |error| Failure::new(Status::Output, told(&self.path, &error));
         self.recorder.write(&self.path).map_err(failed)?;
         tracing::info!(target: logs::NODE, path = %self.path.display(), "recording written");
         Ok(())
+    }
+}
+
+/// FILE with an ending more.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.to_path_buf().into_os_string();
+    path.push(format!(".{ending}"));
+    PathBuf::from(path)
+}
+
+fn told(path: &Path, error: &WriteError) -> String {
+    match error {
+        WriteError::Exists(_) => {
+            format!("{} exists already; a recording is a new file", path.display())
+        }
+        other => format!("{}: {other}", path.display()),
     }
 }
 

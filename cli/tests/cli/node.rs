@@ -88,11 +88,13 @@ fn the_same_trouble_is_logged_once_and_then_counted_unless_every_detail_is_asked
         let told = |line: &&String| line.contains("target=headwater::dial msg=\"not connected");
         let lines: Vec<&String> = ended.stderr.iter().filter(told).collect();
         if counted {
-            assert_eq!(lines.len(), 2, "{ended:?}");
             assert!(!lines[0].contains("again="), "{ended:?}");
-            let (_, again) = lines[1].split_once(" again=").unwrap();
-            let again: u64 = again.split(' ').next().unwrap().parse().unwrap();
-            assert!(again >= 4, "{ended:?}");
+            // One line, unless a minute has passed meanwhile.
+            let again = |line: &&String| {
+                let (_, again) = line.split_once(" again=").expect("counted");
+                again.split(' ').next().unwrap().parse::<u64>().unwrap()
+            };
+            assert!(lines[1..].iter().map(again).sum::<u64>() >= 4, "{ended:?}");
         } else {
             assert!(lines.len() >= 5, "{ended:?}");
             assert!(lines.iter().all(|line| !line.contains("again=")), "{ended:?}");

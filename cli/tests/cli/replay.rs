@@ -60,3 +60,16 @@ fn a_file_that_is_no_recording_is_refused_in_words() {
     assert_eq!(taken.status, Some(11), "{taken:?}");
     assert!(taken.stderr[0].contains("exists already"), "{taken:?}");
 }
+
+#[test]
+fn where_nothing_can_be_written_nothing_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("no folder").join("file");
+    let ended = run(&["node", "--record", place.to_str().unwrap()]);
+    assert_eq!(ended.status, Some(11), "{ended:?}");
+    assert!(ended.stderr[0].contains("no folder"), "{ended:?}");
+    let free = folder.path().join("file");
+    let checked = run(&["node", "--record", free.to_str().unwrap(), "--print-config"]);
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
