@@ -59,8 +59,9 @@ impl Contestant for QuicStream {
     const NAME: &'static str = "quinn, a stream";
     const NOTE: &'static str = "QUIC with the cipher of the ceiling, and its framing on one stream \
         that stays open. Raised: stream window from 1.25 to 4 MiB, datagrams from 1452 bytes to \
-        what loopback takes, socket buffers to 4 MiB as far as the system gives them; the send \
-        window is 8 MiB. Beside bulk a stream for each, the small ones with the higher priority.";
+        what loopback takes, socket buffers to 4 MiB as far as the system gives them, the initial \
+        congestion window to 1 MiB; the send window is 8 MiB. Beside bulk a stream for each, the \
+        small ones with the higher priority.";
 
     fn connect() -> Connected<Self> {
         let handle = runtime();
