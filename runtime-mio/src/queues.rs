@@ -4,8 +4,8 @@
 //! non-empty; the loop swaps the whole outbox for an empty one. Received messages are published a
 //! batch at a time; who takes it pops the messages on its own and returns their credit in one go.
 //!
-//! Bounds: the outbox holds half more than `outbox_max` and two messages, the inbox one batch; the credit
-//! has an entry for each run of messages of a stream in the batches taken.
+//! Bounds: the outbox holds half more than `outbox_max` and two messages, the inbox one batch; the
+//! credit has an entry for each run of messages of a stream in the batches taken.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};

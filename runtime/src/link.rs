@@ -5,9 +5,9 @@
 //! and large ones have room of their own there, and senders of one kind wait for that alone. Node
 //! and connection leave each other their newest word in a mailbox.
 //!
-//! Bounds: the outbox holds half more than `outbox_max` and two messages, each mailbox one word of each
-//! kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX) requests;
-//! one entry for each caller that waits for a snapshot.
+//! Bounds: the outbox holds half more than `outbox_max` and two messages, each mailbox one word of
+//! each kind, the inbox three batches, the desk [`REQUESTS_MAX`](crate::lanes::REQUESTS_MAX)
+//! requests; one entry for each caller that waits for a snapshot.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};

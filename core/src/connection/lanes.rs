@@ -5,10 +5,10 @@
 //! pool. A stream that the application borrowed is a lane of its own, whose messages stay in
 //! order. What a failed stream had not begun to send goes to another; the rest is counted.
 //!
-//! Bounds: the outbox holds half more than `outbox_max`, a small message and a large one; on streams stand unframed at most
-//! `outbox_max` bytes and a batch of small messages, and four large ones; parcels that came back
-//! wait in `pending`, at most what the lanes held, plus what other connections of the peer left
-//! over.
+//! Bounds: the outbox holds half more than `outbox_max`, a small message and a large one; on
+//! streams stand unframed at most `outbox_max` bytes and a batch of small messages, and four large
+//! ones; parcels that came back wait in `pending`, at most what the lanes held, plus what other
+//! connections of the peer left over.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -24,12 +24,12 @@
 //! 3. a message leaves whole, once, by exactly one of the `take_*` calls;
 //! 4. encoding never changes the caller's payload (D-107).
 //!
-//! Bounds: nothing is accepted while `bytes_max` bytes or more are inside, so one message may exceed
-//! it; messages moved in from a lost connection may exceed it too. Neither size keeps the other
-//! out: small messages are accepted all the same while they are less than half of it, and a large
-//! one while there is no other. So it is half as much again, and a message of each size, at most.
-//! An ordered outbox has one bound for all. After warm-up a push without compression allocates
-//! nothing.
+//! Bounds: nothing is accepted while `bytes_max` bytes or more are inside, so one message may
+//! exceed it; messages moved in from a lost connection may exceed it too. Neither size keeps the
+//! other out: small messages are accepted all the same while they are less than half of it, and a
+//! large one while there is no other. So it is half as much again, and a message of each size, at
+//! most. An ordered outbox has one bound for all. After warm-up a push without compression
+//! allocates nothing.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -17,8 +17,8 @@ const PIECES: usize = 64;
 const READS_MAX: usize = 8;
 
 impl<C: SecureChannel, R: Runtime> Task<C, R> {
-    /// Writes until there is nothing to write, the socket takes no more, or the share of a poll is used
-    /// up; a round that has read as much as it may still writes.
+    /// Writes until there is nothing to write, the socket takes no more, or the share of a poll is
+    /// used up; a round that has read as much as it may still writes.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
         while self.writable && self.connection.wants_transmit() && self.moved < 2 * BYTES_MAX {
             let Some(socket) = &mut self.socket else { return };

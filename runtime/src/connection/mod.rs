@@ -32,8 +32,8 @@ use crate::runtime::{Runtime, Socket};
 use crate::shared::Shared;
 use crate::wake::lock;
 
-/// Rounds without a pause, and bytes read and written in them, after which other tasks of the thread
-/// have their turn: a peer that floods takes no more of it than others do.
+/// Rounds without a pause, and bytes read and written in them, after which other tasks of the
+/// thread have their turn: a peer that floods takes no more of it than others do.
 const ROUNDS_MAX: usize = 32;
 const BYTES_MAX: usize = 512 * 1024;
 

@@ -11,11 +11,12 @@
 //! whatever its length. One that finds no room waits without credit, first come first served, while
 //! the connection asks Node for more of it.
 //!
-//! Invariants: R1 the ledger's use is the sum of what streams and unconsumed messages reserve,
-//! and never exceeds what the connection is sure of and has leased. R2 the inbox holds at most `inbox_max` bytes and one message;
-//! until the link is gone, together with what was taken of it and not consumed.
-//! R3 bytes received on a stream and not released are those of its backlog, of its unfinished
-//! package up to `RETAINED` (or its window while it waits), and of its unconsumed messages.
+//! Invariants: R1 the ledger's use is the sum of what streams and unconsumed messages reserve, and
+//! never exceeds what the connection is sure of and has leased. R2 the inbox holds at most
+//! `inbox_max` bytes and one message; until the link is gone, together with what was taken of it
+//! and not consumed. R3 bytes received on a stream and not released are those of its backlog, of
+//! its unfinished package up to `RETAINED` (or its window while it waits), and of its unconsumed
+//! messages.
 
 mod backlog;
 mod decode;
