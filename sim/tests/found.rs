@@ -69,3 +69,8 @@ fn a_link_that_a_fault_held_up_is_in_use_only_once_it_has_answered() {
 fn a_peer_that_came_back_without_a_protocol_is_not_said_to_have_it() {
     ten_minutes(934);
 }
+
+#[test]
+fn a_link_that_is_being_closed_on_request_is_not_in_use() {
+    ten_minutes(121);
+}

@@ -95,7 +95,9 @@ impl App {
     /// Disconnects a peer; a required one stays so until [`connect`](Self::connect).
     pub(crate) fn disconnect(&mut self, desk: &mut Desk<'_>, peer: usize) {
         // It may be gone, and the application not told yet.
-        if desk.host.disconnect(desk.now, *desk.people.id(peer)).is_ok() {
+        let id = desk.people.id(peer);
+        if desk.host.disconnect(desk.now, *id).is_ok() {
+            self.notices.leave(id);
             self.required.paused.insert(peer);
         }
     }

@@ -12,6 +12,8 @@ use crate::host::{Violation, ensure};
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     peers: BTreeMap<PeerId, Peer>,
+    /// Connected ones that the application disconnects.
+    leaving: BTreeSet<PeerId>,
     stopped: bool,
 }
 
@@ -38,6 +40,7 @@ impl Notices {
                 let left = &known.protocols;
                 ensure!(left.is_empty(), "{peer} disconnected, not told lost: {left:?}");
                 known.connected = false;
+                self.leaving.remove(peer);
             }
             Notification::Supported { peer, protocol } => {
                 let known = self.peers.entry(*peer).or_default();
@@ -58,6 +61,18 @@ impl Notices {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The application disconnects a peer; if it is connected, it will be told that it is not.
+    pub(crate) fn leave(&mut self, peer: &PeerId) {
+        if self.is_connected(peer) {
+            self.leaving.insert(*peer);
+        }
+    }
+
+    /// A peer that the application disconnects, and that it was not told to be gone.
+    pub(crate) fn leaving(&self) -> Option<&PeerId> {
+        self.leaving.first()
     }
 
     /// A message came: its peer was told before.

@@ -47,6 +47,9 @@ pub(crate) fn check_healed(world: &World<'_>) -> Result<(), Violation> {
             let connected = place.app.notices.is_connected(world.people.id(required));
             ensure!(connected, "{node} is not connected with {required}");
         }
+        // Its link is there still, and will be gone without a fault.
+        let leaving = place.app.notices.leaving();
+        ensure!(leaving.is_none(), "{node} is not rid yet of {leaving:?}");
         let told: Vec<_> = place.app.notices.connected().copied().collect();
         ensure!(told == host.peers(), "{node} was told of other peers than it has");
         for peer in told {
