@@ -1,5 +1,6 @@
 //! What TLS adds to a pair of nodes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use headwater_core::config::Config;
@@ -93,16 +94,36 @@ fn who_is_refused_is_told_by_both_and_sees_nothing_of_the_protocol() {
     }
 }
 
-/// What an application sees of a run.
-type Seen = Vec<(Vec<String>, Vec<u64>)>;
+/// What an application sees of a run: what it is told beside protocols, those that its peer has
+/// when all is said, and the messages. A peer is told of its newest list, so which lists there
+/// were in between depends on how fast it answered.
+type Seen = Vec<(Vec<String>, BTreeSet<String>, Vec<u64>)>;
 
 fn seen(seed: u64, cut: Cut, ops: &[Op]) -> Seen {
     let mut run = Run::<Tls>::new(START, seed, cut);
     run.world.connect(0, 1);
     run.apply_all(ops);
     run.finish();
+    let protocols = [0, 1].map(|end| known(&run.world.told(end)));
     run.check_end();
-    [0, 1].map(|end| (run.world.told(end), sorted(run.got(end)))).into()
+    let told = |end| run.world.told(end).into_iter().filter(|told| changed(told).is_none());
+    let seen = protocols.into_iter().enumerate();
+    seen.map(|(end, known)| (told(end).collect(), known, sorted(run.got(end)))).collect()
+}
+
+/// A protocol that came or went.
+fn changed(told: &str) -> Option<(bool, &str)> {
+    let came = told.strip_prefix('+').map(|name| (true, name));
+    came.or_else(|| told.strip_prefix('-').map(|name| (false, name)))
+}
+
+fn known(told: &[String]) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for (came, name) in told.iter().filter_map(|told| changed(told)) {
+        let is_new = if came { known.insert(name.to_owned()) } else { known.remove(name) };
+        assert!(is_new, "{told:?}");
+    }
+    known
 }
 
 fn sorted(mut numbers: Vec<u64>) -> Vec<u64> {
