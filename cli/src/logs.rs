@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -108,7 +109,8 @@ pub(crate) fn filter(text: &str) -> Result<String, String> {
                 || name.contains('[')
                 || SUBSYSTEMS.iter().any(|known| name.starts_with(known))
         };
-        if name.is_some_and(|name| !known(name)) {
+        let is_level = || directive.is_empty() || directive.parse::<LevelFilter>().is_ok();
+        if !name.map_or_else(|| is_level() || known(directive), known) {
             return Err(expected());
         }
     }
@@ -314,7 +316,7 @@ mod tests {
         assert_eq!(filter("warn,dial=debug").as_deref(), Ok("warn,headwater::dial=debug"));
         assert_eq!(filter("headwater::page=off").as_deref(), Ok("headwater::page=off"));
         assert_eq!(filter("headwater=info").as_deref(), Ok("headwater=info"));
-        for wrong in ["tls=trace", "dial=loud", "dail=debug", "a=b=c"] {
+        for wrong in ["loud", "debgu", "tls=trace", "dial=loud", "dail=debug", "a=b=c"] {
             let error = filter(wrong).unwrap_err();
             assert!(error.contains("node, peer, dial, link, message, page, file"), "{error}");
         }

@@ -19,6 +19,8 @@ use crate::status::Status;
 /// The node cannot be asked, or knows no such peer.
 pub(crate) async fn status(report: Report, args: args::Status) -> Result<(), Failure> {
     let mut status = client::status(&args.of.admin, args.of.admin_token.as_deref()).await?;
+    // Of the whole node, whichever peers are shown.
+    let heads: Vec<String> = status.nodes.iter().map(head).collect();
     if let Some(wanted) = &args.peer {
         find(&status.nodes, wanted)?;
         for node in &mut status.nodes {
@@ -29,8 +31,8 @@ pub(crate) async fn status(report: Report, args: args::Status) -> Result<(), Fai
         report.print(&serde_json::to_string(&status).map_err(Failure::internal)?);
         return Ok(());
     }
-    for node in &status.nodes {
-        report.print(head(node).trim_end());
+    for (node, head) in status.nodes.iter().zip(&heads) {
+        report.print(head.trim_end());
         report.print(table(&node.peers).trim_end());
     }
     Ok(())

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }
     let outcome = run(report, cli);
     logs::finish();
-    match outcome {
+    match outcome.and_then(|()| report::unprinted().map_or(Ok(()), Err)) {
         Ok(()) => Status::Done.into(),
         Err(failure) => {
             report.failure(&failure);

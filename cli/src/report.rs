@@ -1,6 +1,7 @@
 //! Where the program speaks: results for people or for programs, complaints on standard error.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use headwater_core::contract::{Direction, Notification};
 use headwater_core::id::PeerId;
@@ -123,16 +124,27 @@ impl Report {
         !self.json && io::stderr().is_terminal()
     }
 
-    /// A reader that has gone away does not stop a transfer: what cannot be printed is dropped.
+    /// A reader that has gone away does not stop a transfer: what cannot be printed is dropped. If
+    /// it is for another cause, that is a failure at the [end](unprinted).
     pub(crate) fn print(self, text: &str) {
         let text = format!("{text}\n");
         if self.stdout_taken {
             let _ = io::stderr().lock().write_all(text.as_bytes());
         } else {
             let mut out = io::stdout().lock();
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            let done = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            if let Some(error) = done.err().filter(|e| e.kind() != io::ErrorKind::BrokenPipe) {
+                let _first = UNPRINTED.set(error);
+            }
         }
     }
+}
+
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
+
+/// Why something could not be printed on standard output, if its reader was still there.
+pub(crate) fn unprinted() -> Option<Failure> {
+    UNPRINTED.get().map(|error| Failure::writing("standard output", error))
 }
 
 /// Logs something that did not go as it should. The same of the same peer, or from the same place,

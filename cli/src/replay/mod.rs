@@ -60,21 +60,34 @@ pub(crate) struct LogEvent {
 /// # Errors
 ///
 /// [`Status::Input`] for a file that cannot be read as a recording, or a machine's notes in it
-/// that make no sense, [`Status::Off`] if a machine
-/// does not do again what was recorded.
+/// that make no sense, [`Status::Off`] if a machine does not do again what was recorded,
+/// [`Status::NoPeer`] if the peer that is asked for is not in it.
 pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
     let recording = Recording::read(&args.file).map_err(|error| {
         Failure::new(Status::Input, format!("{}: {error}", args.file.display()))
     })?;
+    if let (Some(from), Some(to)) = (args.from, args.to) {
+        if from > to {
+            return Err(Failure::new(Status::Usage, "--from is later than --to"));
+        }
+    }
+    let mut is_there = args.peer.is_none();
     let begun = recording.logs.first().map_or(Instant::ZERO, |log| log.begun);
     for line in Timeline::new(&recording) {
         let since = line.at.since(begun);
+        if args.peer.as_ref().is_some_and(|part| !has_to_do_with(&line, part)) {
+            continue;
+        }
+        is_there = true;
         if args.to.is_some_and(|to| since > to) || args.from.is_some_and(|from| since < from) {
             continue;
         }
-        if args.peer.as_ref().is_none_or(|part| has_to_do_with(&line, part)) {
-            show(report, since, line);
-        }
+        show(report, since, line);
+    }
+    if !is_there {
+        let part = args.peer.as_deref().unwrap_or_default();
+        let text = format!("{part}: nothing in the recording has to do with such a peer");
+        return Err(Failure::new(Status::NoPeer, text));
     }
     let (mut differing, mut senseless) = (0, 0);
     for log in &recording.logs {

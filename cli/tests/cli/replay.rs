@@ -42,6 +42,9 @@ fn a_recorded_node_is_shown_and_run_again() {
     assert!(steps.clone().count() > 10);
     assert!(steps.all(|step| step["peer"] == id || step["text"].to_string().contains(&id)));
 
+    let nobody = run(&["replay", &one, "--peer", "Qmzzzz"]);
+    assert_eq!(nobody.status, Some(19), "{nobody:?}");
+    assert_eq!(run(&["replay", &one, "--from", "2", "--to", "1"]).status, Some(2));
     let late = run(&["replay", &one, "--from", "100000"]);
     assert_eq!(late.stdout.len(), 2, "{late:?}");
     assert!(fs::metadata(place("one.1")).is_ok(), "nothing was written when it was asked for");

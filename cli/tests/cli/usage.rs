@@ -201,3 +201,17 @@ fn manual_pages_and_completions_name_every_command() {
     }
     assert_eq!(run(&["completions", "abacus"]).status, Some(2));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    for args in
+        [&["node", "--print-config"][..], &["completions", "bash"], &["sim", "--seeds", "1"]]
+    {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = headwater().args(args).stdout(full).output().unwrap();
+        assert_eq!(ended.status.code(), Some(10), "{args:?}: {ended:?}");
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(told.contains("no space left to write standard output"), "{told}");
+    }
+}
