@@ -64,7 +64,10 @@ pub(crate) fn of_required(text: &str) -> Result<Address, Failure> {
     let wrong = |why: &dyn fmt::Display| {
         Failure::new(Status::Usage, format!("{text} is no address of a peer: {why}"))
     };
-    let address: Address = text.parse().map_err(|error| wrong(&error))?;
+    let address: Address = text.parse().map_err(|error| match text.parse::<SocketAddr>() {
+        Ok(place) => wrong(&format_args!("write it as {}", Address::from(place))),
+        Err(_) => wrong(&error),
+    })?;
     match &address.peer {
         Some(id) if id_of_key(id.as_str()).is_none() => {
             Err(wrong(&format_args!("no key has the id {id}, expected {ID}")))

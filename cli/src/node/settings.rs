@@ -216,6 +216,11 @@ impl Settings {
             }
         }
         self.admin.at = args.admin.or(self.admin.at);
+        let wants_page = args.admin_token.is_some() || !args.admin_host.is_empty();
+        if wants_page && self.admin.at.is_none() {
+            let text = "--admin-token and --admin-host are for the page that --admin serves";
+            return Err(Failure::new(Status::Usage, text));
+        }
         if let Some(token) = &args.admin_token {
             self.admin.token = Some(token.clone());
         }

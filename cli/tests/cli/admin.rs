@@ -121,6 +121,8 @@ fn a_connection_has_one_answer_and_streams_of_events_are_few() {
 fn beyond_loopback_it_asks_for_the_token() {
     let ended = run(&["node", "--admin", "0.0.0.0:0"]);
     assert!(ended.status == Some(18) && ended.complaint().contains("--admin-token"), "{ended:?}");
+    let ended = run(&["node", "--admin-token", "nofile"]);
+    assert!(ended.status == Some(2) && ended.complaint().contains("--admin serves"), "{ended:?}");
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     fs::write(&token, "correct-horse-battery\n").unwrap();

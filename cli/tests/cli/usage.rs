@@ -84,6 +84,8 @@ fn addresses_without_an_id_and_unknown_arguments_are_usage_errors() {
         assert_eq!(ended.status, Some(2), "{args:?} {ended:?}");
         assert!(!ended.stderr.is_empty());
     }
+    let ended = run(&["node", "--peer", "127.0.0.1:4111"]);
+    assert!(ended.complaint().contains("write it as /ip4/127.0.0.1/tcp/4111"), "{ended:?}");
 }
 
 #[test]
