@@ -207,9 +207,11 @@ fn manual_pages_and_completions_name_every_command() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_printed_is_a_failure() {
-    for args in
-        [&["node", "--print-config"][..], &["completions", "bash"], &["sim", "--seeds", "1"]]
-    {
+    for args in [
+        &["node", "--print-config"][..],
+        &["completions", "bash"],
+        &["sim", "--seeds", "1", "--nodes", "3", "--minutes", "1"],
+    ] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let ended = headwater().args(args).stdout(full).output().unwrap();
         assert_eq!(ended.status.code(), Some(10), "{args:?}: {ended:?}");
