@@ -6,9 +6,8 @@ use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
 use headwater_core::id::ProtocolId;
-use headwater_core::secure::ChannelFactory;
 use headwater_recorder::Recorder;
-use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, StartError, Started};
+use headwater_tokio::{Builder, Messages, Node, Notifications, Sender, Started};
 
 use crate::Security;
 
@@ -24,23 +23,11 @@ pub struct Nodes {
 fn start(digit: u8, security: Security, config: Config, recorder: Option<Recorder>) -> Started {
     let started = match security {
         Security::Insecure => Builder::insecure(crate::peer_id(digit))
-            .and_then(|builder| begin(builder.config(config), recorder)),
-        Security::Tls => {
-            Builder::new(&crate::key()).and_then(|builder| begin(builder.config(config), recorder))
-        }
+            .and_then(|builder| builder.config(config).recorder(recorder).start()),
+        Security::Tls => Builder::new(&crate::key())
+            .and_then(|builder| builder.config(config).recorder(recorder).start()),
     };
     started.expect("started")
-}
-
-fn begin<F>(builder: Builder<F>, recorder: Option<Recorder>) -> Result<Started, StartError>
-where
-    F: ChannelFactory + Send + 'static,
-    F::Channel: Send + 'static,
-{
-    match recorder {
-        Some(recorder) => builder.recorder(recorder).start(),
-        None => builder.start(),
-    }
 }
 
 impl Nodes {

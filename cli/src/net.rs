@@ -12,11 +12,10 @@ use headwater_core::contract::{IoCause, Notification};
 use headwater_core::error::{CloseReason, DialError, Refusal};
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::secure::ChannelError;
-use headwater_core::secure::ChannelFactory;
 use headwater_identity::NodeKey;
 use headwater_recorder::Recorder;
 use headwater_tls::Tls;
-use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, StartError, Started};
+use headwater_tokio::{Borrowed, Builder, Messages, Node, Notifications, Started};
 use tokio::time::timeout;
 
 use crate::event::Event;
@@ -285,7 +284,7 @@ pub(crate) fn start_recorded(
             return start_with(tls, config, recorder);
         }
         Security::Insecure => Builder::insecure(key.peer_id())
-            .and_then(|builder| begin(builder.config(config), recorder)),
+            .and_then(|builder| builder.config(config).recorder(recorder).start()),
     };
     started.map_err(Failure::internal)
 }
@@ -300,18 +299,8 @@ pub(crate) fn start_with(
     config: Config,
     recorder: Option<Recorder>,
 ) -> Result<Started, Failure> {
-    begin(Builder::with_channels(tls).config(config), recorder).map_err(Failure::internal)
-}
-
-fn begin<F>(builder: Builder<F>, recorder: Option<Recorder>) -> Result<Started, StartError>
-where
-    F: ChannelFactory + Send + 'static,
-    F::Channel: Send + 'static,
-{
-    match recorder {
-        Some(recorder) => builder.recorder(recorder).start(),
-        None => builder.start(),
-    }
+    let builder = Builder::with_channels(tls).config(config).recorder(recorder);
+    builder.start().map_err(Failure::internal)
 }
 
 /// Listens with a node; gives the address with its port.

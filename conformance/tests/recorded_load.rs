@@ -18,7 +18,7 @@ fn recorder() -> Recorder {
 
 fn start(recorder: &Recorder) -> Started {
     let key = NodeKey::generate().unwrap();
-    Builder::new(&key).unwrap().recorder(recorder.clone()).start().unwrap()
+    Builder::new(&key).unwrap().recorder(Some(recorder.clone())).start().unwrap()
 }
 
 /// Both send messages of several sizes until enough is noted, then stop.

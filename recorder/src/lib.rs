@@ -19,7 +19,7 @@
 //!     .map_err(|len| format!("{len} bytes"))?;
 //! let (now, seed) = (Instant::ZERO, Seed::from_u64(1));
 //! let mut node = Endpoint::new(Config::default(), seed, channels, now)?
-//!     .with_recorder(Arc::new(recorder.clone()));
+//!     .with_recorder(Some(Arc::new(recorder.clone())));
 //! node.listen(now, "127.0.0.1:0".parse()?)?;
 //! while node.poll_command().is_some() {}
 //!

@@ -106,11 +106,11 @@ impl<F: ChannelFactory> Builder<F> {
         self
     }
 
-    /// Has all that happens to the node and its connections noted: `headwater-recorder` has a
-    /// recorder.
+    /// Has all that happens to the node and its connections noted, if there is a recorder:
+    /// `headwater-recorder` has one.
     #[must_use]
-    pub fn recorder(mut self, recorder: impl Recorder + 'static) -> Self {
-        self.recorder = Some(Arc::new(recorder));
+    pub fn recorder(mut self, recorder: Option<impl Recorder + 'static>) -> Self {
+        self.recorder = recorder.map(|recorder| Arc::new(recorder) as Arc<dyn Recorder>);
         self
     }
 
@@ -129,11 +129,8 @@ impl<F: ChannelFactory> Builder<F> {
             }
         };
         let clock = Clock::start();
-        let mut endpoint = Endpoint::new(self.config, seed, self.factory, clock.now())?;
-        if let Some(recorder) = self.recorder {
-            endpoint = endpoint.with_recorder(recorder);
-        }
-        Ok(EventLoop::new(endpoint, clock)?)
+        let endpoint = Endpoint::new(self.config, seed, self.factory, clock.now())?;
+        Ok(EventLoop::new(endpoint.with_recorder(self.recorder), clock)?)
     }
 
     /// Makes the loop and runs it on a thread of its own.

@@ -119,11 +119,11 @@ where
         self
     }
 
-    /// Has all that happens to the node and its connections noted: `headwater-recorder` has a
-    /// recorder.
+    /// Has all that happens to the node and its connections noted, if there is a recorder:
+    /// `headwater-recorder` has one.
     #[must_use]
-    pub fn recorder(mut self, recorder: impl Recorder + 'static) -> Self {
-        self.recorder = Some(Arc::new(recorder));
+    pub fn recorder(mut self, recorder: Option<impl Recorder + 'static>) -> Self {
+        self.recorder = recorder.map(|recorder| Arc::new(recorder) as Arc<dyn Recorder>);
         self
     }
 
@@ -143,10 +143,8 @@ where
             }
         };
         let local = self.factory.local();
-        let mut core = Core::new(self.config, seed, local, runtime.now())?;
-        if let Some(recorder) = self.recorder {
-            core = core.with_recorder(recorder);
-        }
+        let core = Core::new(self.config, seed, local, runtime.now())?;
+        let core = core.with_recorder(self.recorder);
         let shared = Arc::new(Shared::new(local));
         let node = Node::new(Arc::clone(&shared));
         let control = Control::new(core, self.factory, runtime.clone(), Arc::clone(&shared));

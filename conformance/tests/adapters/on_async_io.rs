@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use headwater_async_std::{
     AsyncIo, AsyncStd, BuilderOn, Config, Executor, Messages, Node, NodeKey, Notifications, Smol,
-    Started,
 };
 use headwater_conformance::{Adapter, Running, Security};
-use headwater_core::secure::ChannelFactory;
 use headwater_recorder::Recorder;
 
 use crate::on_runtime::{On, Place, running};
@@ -79,18 +77,6 @@ impl<P: Waits> Place for Counted<P> {
     }
 }
 
-fn begin<F, P>(builder: BuilderOn<F, Counted<P>>, recorder: Option<Recorder>) -> Started
-where
-    P: Waits,
-    F: ChannelFactory + Send + 'static,
-    F::Channel: Send + 'static,
-{
-    match recorder {
-        Some(recorder) => builder.recorder(recorder).start().unwrap(),
-        None => builder.start().unwrap(),
-    }
-}
-
 impl<P: Waits> Adapter for OnAsyncIo<P> {
     type Node = On<Node, Counted<P>>;
     type Messages = On<Messages, Counted<P>>;
@@ -111,12 +97,14 @@ impl<P: Waits> Adapter for OnAsyncIo<P> {
         let started = match self.0 {
             Security::Insecure => {
                 let builder = BuilderOn::insecure(key.peer_id()).unwrap();
-                begin(builder.config(config).runtime(runtime), recorder)
+                builder.config(config).runtime(runtime).recorder(recorder).start()
             }
             Security::Tls => {
-                begin(BuilderOn::new(key).unwrap().config(config).runtime(runtime), recorder)
+                let builder = BuilderOn::new(key).unwrap();
+                builder.config(config).runtime(runtime).recorder(recorder).start()
             }
-        };
+        }
+        .unwrap();
         running(started, executor)
     }
 }

@@ -14,7 +14,6 @@ use headwater_core::contract::{Notification, RequiredId};
 use headwater_core::error::{BorrowError, SendError, UndeliveredReason};
 use headwater_core::message::Message;
 use headwater_core::peers::Rule;
-use headwater_core::secure::ChannelFactory;
 use headwater_core::snapshot::Snapshot;
 use headwater_mio::{
     Address, Borrowed, Builder, Config, Error, Handle, ListenError, Messages, NodeKey,
@@ -34,17 +33,6 @@ pub(crate) struct Node {
 /// Something of a node.
 pub(crate) struct On<T>(T);
 
-fn begin<F>(builder: Builder<F>, recorder: Option<Recorder>) -> Started
-where
-    F: ChannelFactory + Send + 'static,
-    F::Channel: Send + 'static,
-{
-    match recorder {
-        Some(recorder) => builder.recorder(recorder).start().unwrap(),
-        None => builder.start().unwrap(),
-    }
-}
-
 impl Adapter for OnMio {
     type Node = Node;
     type Messages = On<Messages>;
@@ -62,10 +50,12 @@ impl Adapter for OnMio {
     ) -> Running<Self> {
         let started = match self.0 {
             Security::Insecure => {
-                begin(Builder::insecure(key.peer_id()).unwrap().config(config), recorder)
+                let builder = Builder::insecure(key.peer_id()).unwrap();
+                builder.config(config).recorder(recorder).start()
             }
-            Security::Tls => begin(Builder::new(key).unwrap().config(config), recorder),
-        };
+            Security::Tls => Builder::new(key).unwrap().config(config).recorder(recorder).start(),
+        }
+        .unwrap();
         let Started { handle, messages, notifications, thread } = started;
         let node = Node { handle, thread: Arc::new(Mutex::new(Some(thread))) };
         Running { node, messages: On(messages), notifications: On(notifications) }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_conformance::{Adapter, Running, Security};
-use headwater_core::secure::ChannelFactory;
 use headwater_recorder::Recorder;
-use headwater_tokio::{Builder, Config, Messages, Node, NodeKey, Notifications, Started};
+use headwater_tokio::{Builder, Config, Messages, Node, NodeKey, Notifications};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -26,17 +25,6 @@ impl Place for Arc<Runtime> {
 
     fn is_quiet(&self) -> bool {
         self.metrics().num_alive_tasks() == 0
-    }
-}
-
-fn begin<F>(builder: Builder<F>, recorder: Option<Recorder>) -> Started
-where
-    F: ChannelFactory + Send + 'static,
-    F::Channel: Send + 'static,
-{
-    match recorder {
-        Some(recorder) => builder.recorder(recorder).start().unwrap(),
-        None => builder.start().unwrap(),
     }
 }
 
@@ -60,10 +48,12 @@ impl Adapter for OnTokio {
         let entered = runtime.enter();
         let started = match self.0 {
             Security::Insecure => {
-                begin(Builder::insecure(key.peer_id()).unwrap().config(config), recorder)
+                let builder = Builder::insecure(key.peer_id()).unwrap();
+                builder.config(config).recorder(recorder).start()
             }
-            Security::Tls => begin(Builder::new(key).unwrap().config(config), recorder),
-        };
+            Security::Tls => Builder::new(key).unwrap().config(config).recorder(recorder).start(),
+        }
+        .unwrap();
         drop(entered);
         running(started, runtime)
     }

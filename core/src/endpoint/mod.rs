@@ -142,9 +142,10 @@ impl<F: ChannelFactory> Endpoint<F> {
         })
     }
 
-    /// The same endpoint, with all that happens to its machines noted. It has to be new.
+    /// The same endpoint, with all that happens to its machines noted, if there is a recorder. It
+    /// has to be new.
     #[must_use]
-    pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
+    pub fn with_recorder(self, recorder: Option<Arc<dyn Recorder>>) -> Self {
         Self { node: self.node.with_recorder(recorder), ..self }
     }
 

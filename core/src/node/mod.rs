@@ -200,9 +200,11 @@ impl Node {
         })
     }
 
-    /// The same node, with all that happens to it and its connections noted. It has to be new.
+    /// The same node, with all that happens to it and its connections noted, if there is a recorder.
+    /// It has to be new.
     #[must_use]
-    pub fn with_recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
+    pub fn with_recorder(mut self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        let Some(recorder) = recorder else { return self };
         let (config, seed, local) = (Box::new(Config::clone(&self.config)), self.seed, self.local);
         let birth = Birth::Node { config, seed, local };
         self.tape = Some(recorder.begin(self.clock.now(), birth));

@@ -24,7 +24,7 @@ pub(super) fn run(
     let Ok(node) = Node::new(config, seed, local, log.begun) else {
         return Err(ReplayError::Malformed { sequence: 0 });
     };
-    let mut node = node.with_recorder(Arc::new(cursor.clone()));
+    let mut node = node.with_recorder(Some(Arc::new(cursor.clone())));
     super::each(cursor, |at, note, _| Ok(tell(&mut node, at, note)))
 }
 

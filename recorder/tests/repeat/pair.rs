@@ -10,6 +10,7 @@ use headwater_core::config::Config;
 use headwater_core::contract::{Command, Event, IoCause, LinkCommand, ListenerId, Notification};
 use headwater_core::endpoint::Endpoint;
 use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
+use headwater_core::record;
 use headwater_core::secure::Insecure;
 use headwater_core::seed::Seed;
 use headwater_core::time::Instant;
@@ -31,12 +32,10 @@ impl Side {
     fn new(id: &str, config: Config, options: Option<Options>) -> Self {
         let is_recorded = options.is_some();
         let recorder = Recorder::new(options.unwrap_or_default());
+        let noting = is_recorded.then(|| Arc::new(recorder.clone()) as Arc<dyn record::Recorder>);
         let channels = Insecure::new(id.parse().unwrap()).unwrap();
-        let mut endpoint =
-            Endpoint::new(config, Seed::from_u64(7), channels, Instant::ZERO).unwrap();
-        if is_recorded {
-            endpoint = endpoint.with_recorder(Arc::new(recorder.clone()));
-        }
+        let endpoint = Endpoint::new(config, Seed::from_u64(7), channels, Instant::ZERO).unwrap();
+        let endpoint = endpoint.with_recorder(noting);
         let (received, told) = (Vec::new(), Vec::new());
         Self { endpoint, recorder, link: None, finished: false, received, told }
     }

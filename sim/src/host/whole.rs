@@ -61,11 +61,9 @@ impl<F: ChannelFactory> Whole<F> {
         recorder: Option<Arc<dyn Recorder>>,
         now: Instant,
     ) -> Result<Self, Violation> {
-        let mut endpoint = Endpoint::new(config.clone(), seed, factory, now)
-            .map_err(|error| Violation(error.to_string()))?;
-        if let Some(recorder) = recorder {
-            endpoint = endpoint.with_recorder(recorder);
-        }
+        let endpoint = Endpoint::new(config.clone(), seed, factory, now)
+            .map_err(|error| Violation(error.to_string()))?
+            .with_recorder(recorder);
         Ok(Self {
             endpoint,
             node,

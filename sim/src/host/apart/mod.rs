@@ -73,11 +73,9 @@ impl<F: ChannelFactory> Apart<F> {
         recorder: Option<Arc<dyn Recorder>>,
         now: Instant,
     ) -> Result<Self, Violation> {
-        let mut core = Node::new(config.clone(), seed, factory.local(), now)
-            .map_err(|error| Violation(error.to_string()))?;
-        if let Some(recorder) = recorder {
-            core = core.with_recorder(recorder);
-        }
+        let core = Node::new(config.clone(), seed, factory.local(), now)
+            .map_err(|error| Violation(error.to_string()))?
+            .with_recorder(recorder);
         Ok(Self {
             node,
             life,
