@@ -334,8 +334,7 @@ impl Config {
 
     /// How many peers may be required: `required_max`, and without `overcommit` no more than
     /// `peers_max`, as those beyond would be refused for ever, or push each other out.
-    #[must_use]
-    pub fn required_places(&self) -> usize {
+    pub(crate) fn required_places(&self) -> usize {
         if self.overcommit { self.required_max } else { self.required_max.min(self.peers_max) }
     }
 

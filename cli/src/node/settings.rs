@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use headwater_core::address::Address;
 use headwater_core::config::{Config, ConfigError};
-use headwater_core::error::ApplicationError;
 use headwater_core::id::{PeerId, ProtocolId};
+use headwater_core::node::Node;
 use headwater_core::peers::Rule;
-use headwater_core::supervisor::ADDRESSES_MAX;
+use headwater_core::seed::Seed;
+use headwater_core::time::Instant;
 
 use super::action::Action;
 use super::file::{File, Item};
@@ -245,22 +246,18 @@ impl Settings {
         Ok(())
     }
 
-    /// Judges the peers to keep as a node with that id does.
+    /// Has a node with that id, which goes nowhere, judge the peers to keep.
     ///
     /// # Errors
     ///
     /// [`Status::Config`] for the first one that cannot be kept.
     pub(crate) fn check_peers(&self, local: &PeerId) -> Result<(), Failure> {
-        let most = self.limits.required_places();
-        for (at, addresses) in self.peers.iter().enumerate() {
-            let own = addresses.iter().any(|address| address.peer.as_ref() == Some(local));
-            let error = match () {
-                () if own => ApplicationError::OwnId,
-                () if at >= most => ApplicationError::TooManyRequired,
-                () if addresses.len() > ADDRESSES_MAX => ApplicationError::TooManyAddresses,
-                () => continue,
-            };
-            return Err(not_kept(addresses, &error));
+        let now = Instant::ZERO;
+        let mut node = Node::new(self.limits.clone(), Seed::from_u64(0), *local, now)
+            .map_err(Failure::internal)?;
+        for addresses in &self.peers {
+            let kept = node.require(now, addresses.clone());
+            kept.map_err(|error| not_kept(addresses, &error))?;
         }
         Ok(())
     }
