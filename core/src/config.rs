@@ -33,8 +33,7 @@ pub struct Config {
     pub message_max: usize,
     /// Bytes that half-received messages of one peer may reserve together. Each connection is
     /// sure of room for one message of `message_max`, also where that comes to more; what it
-    /// reserves beyond that it leases.
-    /// Default 32 MiB.
+    /// reserves beyond that it leases. Default 32 MiB.
     pub assembly_max: usize,
     /// Bytes that all connections together may lease. Default 64 MiB.
     pub leases_max: usize,

@@ -302,14 +302,14 @@ impl<C: SecureChannel> Connection<C> {
         self.report.closed = Some(Box::new(Closed { leftover, ..Closed::of(reason) }));
     }
 
-    pub(super) fn on_link_command(&mut self, command: Option<LinkCommand>) -> Option<LinkCommand> {
-        if command == Some(LinkCommand::Finish) {
+    pub(super) fn on_link_command(&mut self, command: LinkCommand) {
+        if command == LinkCommand::Finish {
             self.report_closed();
             if self.inbound.eof {
                 self.link = Link::CloseDue;
             }
         }
-        if command.is_some() && self.link.is_closed() {
+        if self.link.is_closed() {
             // What the application has not taken waits a little longer.
             let linger = self.clock.now().after(self.setup.config.close_deadline);
             self.phase_deadline = Some(linger);
@@ -317,7 +317,6 @@ impl<C: SecureChannel> Connection<C> {
             self.inbound.discard();
             self.receiver.close(self.clock.now(), &mut self.uni);
         }
-        command
     }
 
     pub(super) fn on_eof(&mut self, now: Instant) {

@@ -212,8 +212,7 @@ impl<C: SecureChannel> Connection<C> {
 
     /// Takes what Node has to say.
     pub fn handle_order(&mut self, now: Instant, mut order: ToConnection) {
-        let now = self.clock.advance(now);
-        self.note(|| Note::Order(Box::new(order.clone())));
+        let now = self.note_told(now, || Note::Order(Box::new(order.clone())));
         let cuts_off = |reason: &mut CloseReason| {
             matches!(reason, CloseReason::Blocked | CloseReason::Deadline(TimerKind::Probe))
         };
@@ -259,7 +258,8 @@ impl<C: SecureChannel> Connection<C> {
         let flushed = !self.has_output();
         let command = self.link.poll(flushed)?;
         self.note(|| Note::LinkCommand(command));
-        self.on_link_command(Some(command))
+        self.on_link_command(command);
+        Some(command)
     }
 
     /// Whether the link is done with: `Close` or `Abort` was taken.
@@ -277,22 +277,19 @@ impl<C: SecureChannel> Connection<C> {
 
     /// The other side has ended its half of the link.
     pub fn handle_eof(&mut self, now: Instant) {
-        let now = self.clock.advance(now);
-        self.note(|| Note::Eof);
+        let now = self.note_told(now, || Note::Eof);
         self.on_eof(now);
     }
 
     /// The link broke.
     pub fn handle_io_error(&mut self, now: Instant, cause: IoCause) {
-        let now = self.clock.advance(now);
-        self.note(|| Note::IoError(cause));
+        let now = self.note_told(now, || Note::IoError(cause));
         self.on_io_error(now, cause);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.clock.advance(now);
-        self.note(|| Note::Timeout);
+        let now = self.note_told(now, || Note::Timeout);
         self.on_timeout(now);
     }
 
@@ -329,16 +326,14 @@ impl<C: SecureChannel> Connection<C> {
     /// vectored write; gives their number. Confirm what left with
     /// [`handle_transmitted`](Self::handle_transmitted).
     pub fn transmit<'a>(&'a mut self, now: Instant, chunks: &mut [&'a [u8]]) -> usize {
-        let now = self.clock.advance(now);
-        self.note(|| Note::Transmit);
+        let now = self.note_told(now, || Note::Transmit);
         self.fill(now);
         self.output(chunks)
     }
 
     /// The carrier has taken the first `n` bytes of what was lent.
     pub fn handle_transmitted(&mut self, now: Instant, n: usize) {
-        let now = self.clock.advance(now);
-        self.note(|| Note::Transmitted(n));
+        let now = self.note_told(now, || Note::Transmitted(n));
         self.on_transmitted(now, n);
     }
 
@@ -367,9 +362,7 @@ impl<C: SecureChannel> Connection<C> {
             return;
         }
         let now = self.clock.advance(now);
-        if self.tape.is_some() {
-            self.note_messages(None, false, outbox);
-        }
+        self.note_messages(None, false, outbox);
         if self.is_closing() {
             self.return_messages(outbox);
         } else {
@@ -417,8 +410,7 @@ impl<C: SecureChannel> Connection<C> {
     ///
     /// See [`BorrowError`]; after `Pending` it is worth asking again.
     pub fn lend(&mut self, now: Instant) -> Result<LaneId, BorrowError> {
-        let now = self.clock.advance(now);
-        self.note(|| Note::Borrow);
+        let now = self.note_told(now, || Note::Borrow);
         if !self.phase.is_live() {
             return Err(BorrowError::Closed);
         }
@@ -446,9 +438,7 @@ impl<C: SecureChannel> Connection<C> {
     /// On a closing connection, or for a lane that is gone, they are counted as undelivered.
     pub fn handle_lane_messages(&mut self, now: Instant, lane: LaneId, outbox: &mut Outbox) {
         let now = self.clock.advance(now);
-        if self.tape.is_some() {
-            self.note_messages(Some(lane), false, outbox);
-        }
+        self.note_messages(Some(lane), false, outbox);
         self.lanes.handle_lane_messages(now, &mut self.uni, lane, outbox);
     }
 
@@ -461,8 +451,7 @@ impl<C: SecureChannel> Connection<C> {
 
     /// Returns a lane's stream to the pool, once its last byte is framed.
     pub fn give_back(&mut self, now: Instant, lane: LaneId) {
-        let now = self.clock.advance(now);
-        self.note(|| Note::GiveBack(lane));
+        let now = self.note_told(now, || Note::GiveBack(lane));
         self.lanes.give_back(now, &mut self.uni, lane);
     }
 
@@ -487,9 +476,7 @@ impl<C: SecureChannel> Connection<C> {
     /// a lane that is gone they are counted as undelivered.
     pub fn handle_last_lane_messages(&mut self, now: Instant, lane: LaneId, outbox: &mut Outbox) {
         let now = self.clock.advance(now);
-        if self.tape.is_some() {
-            self.note_messages(Some(lane), true, outbox);
-        }
+        self.note_messages(Some(lane), true, outbox);
         self.lanes.append_lane_messages(now, &mut self.uni, lane, outbox);
     }
 
@@ -498,8 +485,7 @@ impl<C: SecureChannel> Connection<C> {
     ///
     /// A driver bounds with it how many connections are on their way out (P4).
     pub fn hurry(&mut self, now: Instant) {
-        let now = self.clock.advance(now);
-        self.note(|| Note::Hurry);
+        let now = self.note_told(now, || Note::Hurry);
         self.on_hurry(now);
     }
 

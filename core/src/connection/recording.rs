@@ -29,6 +29,14 @@ fn put_bytes(tape: &mut dyn Tape, now: Instant, note: Note, bytes: &[u8], is_ope
 }
 
 impl<C: SecureChannel> Connection<C> {
+    /// Moves time, and notes what the connection is told.
+    #[inline]
+    pub(super) fn note_told(&mut self, now: Instant, note: impl FnOnce() -> Note) -> Instant {
+        let now = self.clock.advance(now);
+        self.note(note);
+        now
+    }
+
     #[inline]
     pub(super) fn note(&mut self, note: impl FnOnce() -> Note) {
         if self.tape.is_some() {
@@ -109,8 +117,10 @@ impl<C: SecureChannel> Connection<C> {
         }
     }
 
-    #[cold]
     pub(super) fn note_messages(&mut self, lane: Option<LaneId>, last: bool, outbox: &Outbox) {
+        if self.tape.is_none() {
+            return;
+        }
         // Those of the other size stay where they are.
         let sizes = if lane.is_some() { Sizes::BOTH } else { self.wants_messages() };
         let Some(tape) = &mut self.tape else { return };

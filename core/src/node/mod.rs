@@ -243,7 +243,7 @@ impl Node {
         now: Instant,
         address: SocketAddr,
     ) -> Result<ListenerId, ApplicationError> {
-        self.hear(now, || Note::Listen(address));
+        self.note_told(now, || Note::Listen(address));
         let answer = self.start_listening(address);
         self.gave(&answer);
         answer
@@ -267,7 +267,7 @@ impl Node {
 
     /// Stops listening there; connections stay. Does nothing if it is not listening there.
     pub fn stop_listening(&mut self, now: Instant, listener: ListenerId) {
-        self.hear(now, || Note::StopListening(listener));
+        self.note_told(now, || Note::StopListening(listener));
         if self.listeners.remove(&listener).is_some() {
             self.commands.push_back(Command::StopListening { listener });
         }
@@ -285,7 +285,7 @@ impl Node {
     /// [`ApplicationError::Stopping`], [`ApplicationError::AlreadyRegistered`],
     /// [`ApplicationError::TooManyProtocols`], [`ApplicationError::ReservedProtocol`].
     pub fn register(&mut self, now: Instant, protocol: ProtocolId) -> Result<(), ApplicationError> {
-        let now = self.hear(now, || Note::Register(protocol.clone()));
+        let now = self.note_told(now, || Note::Register(protocol.clone()));
         if self.stopping {
             return Err(ApplicationError::Stopping);
         }
@@ -308,7 +308,7 @@ impl Node {
         now: Instant,
         protocol: &ProtocolId,
     ) -> Result<(), ApplicationError> {
-        let now = self.hear(now, || Note::Unregister(protocol.clone()));
+        let now = self.note_told(now, || Note::Unregister(protocol.clone()));
         if self.stopping {
             return Err(ApplicationError::Stopping);
         }
@@ -320,7 +320,7 @@ impl Node {
     /// Stops in order: listeners first, then every link, each within `close_deadline`.
     /// `Notification::Stopped` is the last word. Further calls do nothing (D-14).
     pub fn stop(&mut self, now: Instant) {
-        let now = self.hear(now, || Note::Stop);
+        let now = self.note_told(now, || Note::Stop);
         if self.stopping {
             return;
         }
@@ -346,7 +346,7 @@ impl Node {
 
     /// Takes what happened outside. Late events for what is gone are ignored.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
-        let now = self.hear(now, || Note::Event(Box::new(event.clone())));
+        let now = self.note_told(now, || Note::Event(Box::new(event.clone())));
         self.work.events = self.work.events.saturating_add(1);
         match event {
             Event::Listening { listener, local } => {
@@ -379,7 +379,7 @@ impl Node {
         listener: ListenerId,
         remote: SocketAddr,
     ) -> Result<Setup, Refusal> {
-        let now = self.hear(now, || Note::Accepted { listener, remote });
+        let now = self.note_told(now, || Note::Accepted { listener, remote });
         if self.stopping || !self.listeners.contains_key(&listener) {
             return Err(Refusal::Stopping);
         }
@@ -428,7 +428,7 @@ impl Node {
         connection: ConnectionId,
         local: SocketAddr,
     ) -> Result<Setup, UsageError> {
-        let now = self.hear(now, || Note::Dialed { connection, local });
+        let now = self.note_told(now, || Note::Dialed { connection, local });
         let Some(link) = self.links.get(connection) else {
             return Err(UsageError::UnknownConnection(connection));
         };
@@ -450,7 +450,8 @@ impl Node {
 
     /// Takes what a connection has to say. A report of a link that is gone is ignored.
     pub fn handle_report(&mut self, now: Instant, connection: ConnectionId, report: ToNode) {
-        let now = self.hear(now, || Note::Report { connection, report: Box::new(report.clone()) });
+        let now =
+            self.note_told(now, || Note::Report { connection, report: Box::new(report.clone()) });
         self.work.reports = self.work.reports.saturating_add(1);
         self.on_report(now, connection, report);
         self.supervise(now);
@@ -458,14 +459,14 @@ impl Node {
 
     /// A link's connection was lost without its final report: its task broke, for example.
     pub fn handle_vanished(&mut self, now: Instant, connection: ConnectionId) {
-        let now = self.hear(now, || Note::Vanished(connection));
+        let now = self.note_told(now, || Note::Vanished(connection));
         self.on_vanished(now, connection);
         self.supervise(now);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.hear(now, || Note::Timeout);
+        let now = self.note_told(now, || Note::Timeout);
         self.work.timeouts = self.work.timeouts.saturating_add(1);
         self.dials_timeout(now);
         self.push_timeouts(now);

@@ -13,7 +13,7 @@ use crate::time::Instant;
 impl Node {
     /// Moves time, and notes what the node is told.
     #[inline]
-    pub(super) fn hear(&mut self, now: Instant, note: impl FnOnce() -> Note) -> Instant {
+    pub(super) fn note_told(&mut self, now: Instant, note: impl FnOnce() -> Note) -> Instant {
         let now = self.clock.advance(now);
         self.note(note);
         now

@@ -24,7 +24,7 @@ impl Node {
     /// read count), [`ApplicationError::OwnId`], [`ApplicationError::BadAddress`],
     /// [`ApplicationError::Blocked`].
     pub fn dial(&mut self, now: Instant, address: Address) -> Result<DialId, ApplicationError> {
-        let now = self.hear(now, || Note::Dial(Box::new(address.clone())));
+        let now = self.note_told(now, || Note::Dial(Box::new(address.clone())));
         let dial = self.start_dial(now, address);
         self.gave(&dial);
         dial
@@ -41,7 +41,7 @@ impl Node {
     /// [`ApplicationError::NoAddress`], [`ApplicationError::TooManyDials`],
     /// [`ApplicationError::Blocked`].
     pub fn connect(&mut self, now: Instant, peer: PeerId) -> Result<DialId, ApplicationError> {
-        let now = self.hear(now, || Note::Connect(Box::new(peer)));
+        let now = self.note_told(now, || Note::Connect(Box::new(peer)));
         let dial = self.start_connect(now, peer);
         self.supervise(now);
         self.gave(&dial);
@@ -56,7 +56,7 @@ impl Node {
     ///
     /// [`ApplicationError::NotConnected`] if it is not, nor required.
     pub fn disconnect(&mut self, now: Instant, peer: PeerId) -> Result<(), ApplicationError> {
-        let now = self.hear(now, || Note::Disconnect(Box::new(peer)));
+        let now = self.note_told(now, || Note::Disconnect(Box::new(peer)));
         let required = self.supervisor.pause(&peer);
         let connected = self.peers.get(&peer).is_some_and(|known| !known.links.is_empty());
         if !connected && !required {
@@ -101,7 +101,7 @@ impl Node {
         now: Instant,
         addresses: Vec<Address>,
     ) -> Result<RequiredId, ApplicationError> {
-        let now = self.hear(now, || Note::Require(addresses.clone()));
+        let now = self.note_told(now, || Note::Require(addresses.clone()));
         self.may_require(&addresses)?;
         let required = self.supervisor.require(now, addresses)?;
         self.gave(&required);
@@ -123,7 +123,7 @@ impl Node {
         required: RequiredId,
         addresses: Vec<Address>,
     ) -> Result<(), ApplicationError> {
-        let now = self.hear(now, || Note::SetRequired(required, addresses.clone()));
+        let now = self.note_told(now, || Note::SetRequired(required, addresses.clone()));
         self.may_require(&addresses)?;
         let before = self.supervisor.state(required).and_then(|state| state.peer);
         self.supervisor.set_addresses(now, required, addresses)?;
@@ -141,7 +141,7 @@ impl Node {
     ///
     /// [`ApplicationError::NotRequired`]; nothing changed.
     pub fn release(&mut self, now: Instant, required: RequiredId) -> Result<(), ApplicationError> {
-        let now = self.hear(now, || Note::Release(required));
+        let now = self.note_told(now, || Note::Release(required));
         let peer = self.supervisor.state(required).and_then(|state| state.peer);
         self.supervisor.release(required)?;
         if let Some(peer) = peer {
@@ -173,7 +173,7 @@ impl Node {
     ///
     /// [`ApplicationError::TooManyRules`]; nothing changed.
     pub fn block(&mut self, now: Instant, rule: Rule) -> Result<bool, ApplicationError> {
-        let now = self.hear(now, || Note::Block(Box::new(rule)));
+        let now = self.note_told(now, || Note::Block(Box::new(rule)));
         if !self.blacklist.add(rule)? {
             return Ok(false);
         }
@@ -187,7 +187,7 @@ impl Node {
     /// Takes a rule back; required peers that it may have kept out are dialled at once, whatever
     /// they wait for: their waits begin again. Whether it was there.
     pub fn unblock(&mut self, now: Instant, rule: &Rule) -> bool {
-        let now = self.hear(now, || Note::Unblock(Box::new(*rule)));
+        let now = self.note_told(now, || Note::Unblock(Box::new(*rule)));
         let removed = self.blacklist.remove(rule);
         if removed && !self.stopping {
             self.supervisor
@@ -210,7 +210,7 @@ impl Node {
     /// [`ApplicationError::TooManyAddresses`] if the book is full of such addresses (8 of a peer,
     /// `addresses_max` of all); nothing changed.
     pub fn add_address(&mut self, now: Instant, address: &Address) -> Result<(), ApplicationError> {
-        let now = self.hear(now, || Note::AddAddress(Box::new(address.clone())));
+        let now = self.note_told(now, || Note::AddAddress(Box::new(address.clone())));
         if address.peer.is_none() || !crate::peers::is_dialable(address) {
             return Err(ApplicationError::BadAddress);
         }
@@ -220,7 +220,7 @@ impl Node {
 
     /// Forgets an address of a peer. Whether it was known.
     pub fn remove_address(&mut self, now: Instant, address: &Address) -> bool {
-        self.hear(now, || Note::RemoveAddress(Box::new(address.clone())));
+        self.note_told(now, || Note::RemoveAddress(Box::new(address.clone())));
         self.book.remove(address)
     }
 

@@ -46,8 +46,8 @@ use crate::wire::gzip::Compressor;
 /// Bounds and habits of an [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutboxConfig {
-    /// Encoded bytes at which it is full, for small messages and large ones apart unless it is
-    /// ordered; 0 counts as 1.
+    /// Encoded bytes at which it is full, but for the room that each size has of its own; 0 counts
+    /// as 1.
     pub bytes_max: usize,
     /// The longest payload, in bytes, before compression.
     pub message_max: usize,
@@ -373,14 +373,15 @@ impl Outbox {
     /// What is not accepted until some of what is inside has left.
     #[must_use]
     pub fn full(&self) -> Sizes {
-        if self.config.ordered {
-            let is_full = self.bytes() >= self.config.bytes_max.max(1);
-            return Sizes { small: is_full, large: is_full };
-        }
         let max = self.config.bytes_max.max(1);
-        let is_used = self.bytes() >= max;
-        let small = is_used && self.lanes.small_bytes() >= max.div_ceil(2);
-        let large = is_used && self.large_messages() > 0;
+        if self.bytes() < max {
+            return Sizes::NONE;
+        }
+        if self.config.ordered {
+            return Sizes::BOTH;
+        }
+        let small = self.lanes.small_bytes() >= max.div_ceil(2);
+        let large = self.large_messages() > 0;
         // Compression may make a small message of a large one.
         Sizes { small, large: large || self.config.compress && small }
     }
