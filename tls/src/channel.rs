@@ -151,6 +151,11 @@ impl TlsChannel {
             used = used.saturating_add(now_used);
             match step {
                 Step::Again => {}
+                // Of a record with data nothing else is left to do.
+                Step::Read if used == bytes.len() && !machine.common().wants_write() => {
+                    return (used, Ok(()));
+                }
+                Step::Read => {}
                 Step::PeerClosed => self.peer_closed = true,
                 Step::Idle => return (used, Ok(())),
                 Step::Failed(error) => break error,
@@ -306,8 +311,13 @@ impl TlsChannel {
         taken
     }
 
-    /// Has rustls do what it can without further input.
+    /// Has rustls do what it can without further input. Once the peer is known each record is
+    /// worked off when it is opened, and nothing is left for later.
     fn settle(&mut self) {
+        let idle = |machine: &Machine| !machine.common().wants_write();
+        if self.peer.is_some() && self.machine.as_ref().is_none_or(idle) {
+            return;
+        }
         let mut held = std::mem::take(&mut self.held);
         let (used, result) = self.run(&mut held, &mut BytesMut::new());
         held.advance(used);
@@ -356,6 +366,9 @@ impl SecureChannel for TlsChannel {
     fn flush(&mut self, out: &mut BytesMut) {
         if self.failure.is_none() {
             self.settle();
+        }
+        if self.outgoing.is_empty() {
+            return;
         }
         out.extend_from_slice(&self.outgoing);
         if self.peer.is_some() {

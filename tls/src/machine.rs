@@ -23,6 +23,8 @@ pub(crate) enum Machine {
 pub(crate) enum Step {
     /// Something was done, there may be more to do.
     Again,
+    /// What a record holds was received.
+    Read,
     /// There is nothing to do without further bytes.
     Idle,
     /// The peer has announced its end; told once.
@@ -127,7 +129,7 @@ fn settle<Data>(
             Step::Again
         }
         Ok(ConnectionState::ReadTraffic(mut data)) => {
-            let mut step = Step::Again;
+            let mut step = Step::Read;
             while let Some(record) = data.next_record() {
                 match record {
                     Ok(record) => {

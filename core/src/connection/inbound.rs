@@ -204,7 +204,11 @@ impl<C: SecureChannel> Connection<C> {
             self.outer.handle_sign_of_life(now);
         }
         self.count_moved(now, received);
-        self.pump(now);
+        if received > 0 {
+            self.pump(now);
+        } else if self.inbound.is_drained() {
+            self.inbound.lent.take().into_iter().for_each(|lent| self.inbound.give_back(lent));
+        }
         Ok(())
     }
 
@@ -280,12 +284,12 @@ impl<C: SecureChannel> Connection<C> {
         let Some(lent) = &mut self.inbound.lent else { return false };
         self.inbound.lent_len = lent.len();
         let moved = lent.len() != before || !plain.is_empty();
-        self.channel_dirty = true;
         let chunk = plain.split().freeze();
         self.inbound.plain = Some(plain);
         if !chunk.is_empty() {
             self.begin_chunk(chunk);
         }
+        self.flush_channel(false);
         match opened {
             Ok(Opened::Waiting) => moved,
             Ok(Opened::Proven) => {

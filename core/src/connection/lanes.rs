@@ -10,6 +10,7 @@
 //! ones; parcels that came back wait in `pending`, at most what the lanes held, plus what other
 //! connections of the peer left over.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -58,7 +59,7 @@ struct Lane {
     /// Bytes of `parcels`; what the session still has queued of them is not framed yet.
     len: usize,
     deadline: Instant,
-    lent: Option<Lent>,
+    lent: Option<Box<Lent>>,
 }
 
 /// The application's side of a borrowed stream.
@@ -248,6 +249,12 @@ impl Lanes {
                 }
             }
         }
+        self.look_at_opening(uni);
+    }
+
+    /// Streams whose SYN is framed by now can be borrowed; whether there were some.
+    pub(super) fn look_at_opening(&mut self, uni: &mut Session) -> bool {
+        let before = self.opening.len();
         while let Some(stream) = self.opening.front().copied() {
             if uni.is_opening(stream) {
                 break;
@@ -257,6 +264,7 @@ impl Lanes {
                 uni.finish(stream);
             }
         }
+        self.opening.len() < before
     }
 
     /// Puts the next parcel on a stream; false if there is none, or no stream for it.
@@ -328,7 +336,7 @@ impl Lanes {
         in_order(&mut self.deadlines, (deadline, id), |(deadline, _)| *deadline);
     }
 
-    fn insert(&mut self, stream: StreamId, lent: Option<Lent>) -> LaneId {
+    fn insert(&mut self, stream: StreamId, lent: Option<Box<Lent>>) -> LaneId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
@@ -595,7 +603,7 @@ impl Lanes {
             _ => BorrowError::Pending,
         })?;
         uni.set_priority(stream, Priority::Normal);
-        Ok(self.insert(stream, Some(Lent { outbox, returning: false })))
+        Ok(self.insert(stream, Some(Box::new(Lent { outbox, returning: false }))))
     }
 
     pub(super) fn lane_wants(&self, id: LaneId) -> bool {

@@ -26,6 +26,10 @@ impl<C: SecureChannel> Connection<C> {
         if self.said_all || self.channel.peer().is_none() || self.phase.is_gated() {
             return false;
         }
+        self.wants_framing()
+    }
+
+    fn wants_framing(&self) -> bool {
         self.outer.wants_transmit()
             || self.wants_frame(Layer::Bi)
             || self.wants_frame(Layer::Uni)
@@ -76,7 +80,7 @@ impl<C: SecureChannel> Connection<C> {
             }
             let filled = self.framed.len().saturating_add(self.sealed.len());
             let Some(budget) = max.checked_sub(filled).filter(|budget| *budget > 0) else { break };
-            if !self.frame_some(now, budget) {
+            if !self.wants_framing() || !self.frame_some(now, budget) {
                 break;
             }
         }
@@ -93,7 +97,7 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     /// Takes what the channel has to say by itself; `last` is what it says after its close.
-    fn flush_channel(&mut self, last: bool) {
+    pub(super) fn flush_channel(&mut self, last: bool) {
         let before = self.sealed.len();
         self.channel.flush(&mut self.sealed);
         let bytes = self.sealed.len().saturating_sub(before);
@@ -138,10 +142,14 @@ impl<C: SecureChannel> Connection<C> {
         if self.tape.is_some() && position != before {
             self.note_framed(position.saturating_sub(before));
         }
+        let mut is_free = self.lanes.look_at_opening(&mut self.uni);
         while let Some(stream) = self.uni.poll_drained() {
             self.exchange.unpark();
             self.lanes.drained(now, &mut self.uni, stream, position);
+            is_free = true;
         }
+        // There is a stream for what waits.
+        self.pump_due |= is_free && self.lanes.has_waiting();
         while self.bi.poll_drained().is_some() {}
         self.watch_load();
         position != before

@@ -91,6 +91,10 @@ impl Session {
     fn step(&mut self, now: Instant, rest: &mut &[u8]) -> Result<Option<Event>, SessionError> {
         match &mut self.inbound {
             Inbound::Header { bytes, have } => {
+                if let (0, Some((whole, after))) = (*have, rest.split_first_chunk()) {
+                    *rest = after;
+                    return self.on_header(now, Header::decode(*whole)?);
+                }
                 let Some(space) = bytes.get_mut(*have..) else {
                     self.inbound = Inbound::new();
                     return Ok(None);

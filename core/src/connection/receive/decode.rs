@@ -162,10 +162,10 @@ impl Receiver {
     /// message before; gives where it stopped. The stream is between two packages.
     fn publish_run(&mut self, stream: StreamId, chunk: &Bytes, range: Range<usize>) -> usize {
         let Range { start: mut at, end } = range;
-        let Some(protocol) = self.familiar_place else { return at };
         while self.inbox_held < self.inbox_max {
             let input = chunk.get(at..end).unwrap_or(&[]);
             let Some(found) = self.familiar.read(input, self.limits.message_max) else { break };
+            let Some(protocol) = self.familiar_place() else { break };
             let mut share =
                 Share { stream: stream.0, credit: as_u32(found.end), ..Share::default() };
             let place = match self.listed {
@@ -182,6 +182,15 @@ impl Receiver {
             at = at.saturating_add(found.end);
         }
         at
+    }
+
+    /// The place in the inbox of the protocol that is familiar, which is listed if it is not yet.
+    fn familiar_place(&mut self) -> Option<u32> {
+        if self.familiar_place.is_none() {
+            let name = self.familiar_name.as_ref()?;
+            self.familiar_place = Some(self.inbox.protocol(name.clone()));
+        }
+        self.familiar_place
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one decoded package")]
@@ -242,6 +251,7 @@ impl Receiver {
         }
         if self.familiar_place != Some(place) {
             self.familiar.learn(name);
+            self.familiar_name = self.inbox.protocol_at(place).cloned();
             self.familiar_place = Some(place);
         }
         let (chunk, range, held) = self.list(source, payload);

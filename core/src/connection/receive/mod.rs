@@ -32,7 +32,7 @@ use super::offences::Offences;
 use crate::buffer::{AppendSlab, AssemblyConfig, AssemblyPool};
 use crate::config::Config;
 use crate::error::Offence;
-use crate::id::PeerId;
+use crate::id::{PeerId, ProtocolId};
 use crate::lease::ByteGate;
 use crate::message::{Batch, Consumed, Share};
 use crate::mux::{INITIAL_WINDOW, Session, StreamId};
@@ -122,8 +122,9 @@ pub(super) struct Receiver {
     closed: bool,
     /// The place in the inbox of the chunk that is being decoded, once it is listed.
     listed: Option<u32>,
-    /// The protocol of the last message that was listed in the inbox, and its place there.
+    /// The protocol of the message that was listed last, and its place in the inbox once it has one.
     familiar: Familiar,
+    familiar_name: Option<ProtocolId>,
     familiar_place: Option<u32>,
     offences: Offences,
     /// Latest protocol lists of the peer that came as messages.
@@ -189,6 +190,7 @@ impl Receiver {
             closed: false,
             listed: None,
             familiar: Familiar::new(),
+            familiar_name: None,
             familiar_place: None,
             offences: Offences::new(config.offences_max, now),
             pushed: None,
@@ -201,6 +203,7 @@ impl Receiver {
 
     pub(super) fn set_ours(&mut self, ours: ProtocolSet) {
         self.ours = ours;
+        self.familiar_name = None;
         self.familiar_place = None;
         self.inbox.forget_protocols();
     }
