@@ -54,7 +54,8 @@ pub(crate) enum Command {
     #[command(after_help = MORE_HELP)]
     Node(Node),
     /// Show what was recorded of a node, step by step and frame by frame, and run it again: the
-    /// same machines are told the same, and have to do the same.
+    /// same machines are told the same, and have to do the same. A step has the seconds since the
+    /// node began, and its machine: the node, or a connection such as c0.0.
     #[command(after_help = MORE_HELP)]
     Replay(crate::replay::Args),
     /// Show what a running node says of itself and of its peers.

@@ -170,6 +170,17 @@ impl<'a> Reader<'a> {
         Ok(part)
     }
 
+    /// As much as there is of a chunk that the file ends in, and where that is.
+    pub(crate) fn cut_chunk(&self) -> Option<(ChunkHead, std::ops::Range<usize>)> {
+        let ([CHUNK, len @ ..], rest) = self.bytes.get(self.at..)?.split_first_chunk::<5>()? else {
+            return None;
+        };
+        let body = rest.get(..u32::from_le_bytes(*len) as usize).unwrap_or(rest);
+        let (head, steps) = postcard::take_from_bytes(body).ok()?;
+        let end = self.at + 5 + body.len();
+        Some((head, end - steps.len()..end))
+    }
+
     fn part(&self, kind: u8, body: &'a [u8], body_at: usize) -> Result<Part<'a>, ReadError> {
         let malformed = |what| ReadError::Malformed { at: self.at(), what };
         let bad = |_: postcard::Error| malformed("a head that makes no sense");

@@ -85,12 +85,39 @@ impl Recording {
     ///
     /// [`ReadError`], but not `Io`.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self, ReadError> {
+        let (recording, end) = Self::salvage(bytes)?;
+        end.map_or(Ok(recording), Err)
+    }
+
+    /// Reads as much of what stands in a file as is whole, and says why that is not all of it, if
+    /// it is not. Of a part that the file ends in, those steps count that are whole; no checksum
+    /// vouches for them.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`], but not `Io`, if not even the head is whole.
+    pub fn salvage(bytes: impl Into<Bytes>) -> Result<(Self, Option<ReadError>), ReadError> {
         let bytes = bytes.into();
         let mut reader = Reader::begin(&bytes)?;
         let Part::Head(head) = reader.next()? else {
             return Err(ReadError::Malformed { at: 0, what: "no head" });
         };
-        let mut logs: Vec<Log> = Vec::new();
+        let mut recording =
+            Self { program: head.program, payloads: head.payloads, logs: Vec::new() };
+        let end = recording.take_logs(&bytes, &mut reader).err();
+        if let Some(ReadError::CutOff { .. }) = end {
+            if let (Some(log), Some((chunk, steps))) =
+                (recording.logs.last_mut(), reader.cut_chunk())
+            {
+                // It ends in the middle of a step.
+                let _ = log.take_steps(chunk.first_sequence, chunk.first_at, &bytes.slice(steps));
+            }
+        }
+        Ok((recording, end))
+    }
+
+    /// Takes one part after the other, up to the end.
+    fn take_logs(&mut self, bytes: &Bytes, reader: &mut Reader<'_>) -> Result<(), ReadError> {
         loop {
             let at = reader.at();
             let malformed = |what| ReadError::Malformed { at, what };
@@ -98,24 +125,22 @@ impl Recording {
                 Part::Head(_) => return Err(malformed("a second head")),
                 Part::Log(head_of_log) => {
                     let birth = postcard::from_bytes(head_of_log.birth);
-                    logs.push(Log {
+                    self.logs.push(Log {
                         birth: birth.map_err(|_| malformed("a birth that makes no sense"))?,
                         begun: Instant::from_nanos(head_of_log.begun),
                         lost: head_of_log.lost,
                         closed: head_of_log.closed,
-                        payloads: head.payloads,
+                        payloads: self.payloads,
                         steps: Vec::new(),
                     });
                 }
                 Part::Chunk(chunk, steps) => {
-                    let log = logs.last_mut().ok_or_else(|| malformed("steps of no log"))?;
+                    let log = self.logs.last_mut().ok_or_else(|| malformed("steps of no log"))?;
                     let steps = bytes.slice(steps);
                     log.take_steps(chunk.first_sequence, chunk.first_at, &steps)
                         .ok_or_else(|| malformed("steps that make no sense"))?;
                 }
-                Part::End => {
-                    return Ok(Self { program: head.program, payloads: head.payloads, logs });
-                }
+                Part::End => return Ok(()),
             }
         }
     }

@@ -29,11 +29,12 @@ pub struct Line {
     pub frames: Vec<String>,
 }
 
-/// The steps of all machines of a recording, in their order.
+/// The steps of all machines of a recording, in the order of their times, and of their numbers
+/// where these are the same.
 pub struct Timeline<'a> {
     logs: Vec<Reading<'a>>,
-    /// The next step of each log, by its number.
-    next: BinaryHeap<Reverse<(u64, usize)>>,
+    /// The next step of each log, by its time and its number.
+    next: BinaryHeap<Reverse<(Instant, u64, usize)>>,
     peers: BTreeMap<Machine, PeerId>,
 }
 
@@ -72,7 +73,7 @@ impl<'a> Timeline<'a> {
         let log = &mut self.logs[place];
         log.step = log.steps.next();
         if let Some(step) = &log.step {
-            self.next.push(Reverse((step.sequence, place)));
+            self.next.push(Reverse((step.at, step.sequence, place)));
         }
     }
 }
@@ -94,7 +95,7 @@ impl Iterator for Timeline<'_> {
     type Item = Line;
 
     fn next(&mut self) -> Option<Line> {
-        let Reverse((_, place)) = self.next.pop()?;
+        let Reverse((.., place)) = self.next.pop()?;
         let log = &mut self.logs[place];
         let Step { sequence, at, note, parts } = log.step.take()?;
         let track = match note {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use headwater_core::id::PeerId;
 use headwater_core::time::Instant;
-use headwater_recorder::{Line, Log, Machine, Recording, ReplayError, Timeline, replay};
+use headwater_recorder::{Line, Log, Machine, ReadError, Recording, ReplayError, Timeline, replay};
 use serde::Serialize;
 
 use crate::event::Event;
@@ -26,12 +26,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PEER", value_parser = part_of_id)]
     peer: Option<String>,
     /// Begin so many seconds after the node did.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     from: Option<Duration>,
     /// End so many seconds after the node began.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     to: Option<Duration>,
 }
+
+/// What stands above the steps.
+const HEADS: &str =
+    "     SECONDS  MACHINE   WHAT IT WAS TOLD, ASKED FOR OR SAID; THE FRAMES IN IT BELOW";
 
 /// One step.
 #[derive(Clone, Debug, Serialize)]
@@ -59,18 +63,20 @@ pub(crate) struct LogEvent {
 ///
 /// # Errors
 ///
-/// [`Status::Input`] for a file that cannot be read as a recording, or a machine's notes in it
-/// that make no sense, [`Status::Off`] if a machine does not do again what was recorded,
+/// [`Status::Input`] for a file that cannot be read as a recording, or only up to where it is cut
+/// off or damaged (what is whole is shown), or a machine's notes in it that make no sense, [`Status::Off`] if a machine does not do again what was recorded,
 /// [`Status::NoPeer`] if the peer that is asked for is not in it.
 pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
-    let recording = Recording::read(&args.file).map_err(|error| {
-        Failure::new(Status::Input, format!("{}: {error}", args.file.display()))
-    })?;
+    let unread =
+        |error: ReadError| Failure::new(Status::Input, format!("{}: {error}", args.file.display()));
+    let bytes = std::fs::read(&args.file).map_err(|error| unread(error.into()))?;
+    let (recording, cut) = Recording::salvage(bytes).map_err(unread)?;
     if let (Some(from), Some(to)) = (args.from, args.to) {
         if from > to {
             return Err(Failure::new(Status::Usage, "--from is later than --to"));
         }
     }
+    report.line(HEADS);
     let mut is_there = args.peer.is_none();
     let begun = recording.logs.first().map_or(Instant::ZERO, |log| log.begun);
     for line in Timeline::new(&recording) {
@@ -84,7 +90,7 @@ pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
         }
         show(report, since, line);
     }
-    if !is_there {
+    if !is_there && cut.is_none() {
         let part = args.peer.as_deref().unwrap_or_default();
         let text = format!("{part}: nothing in the recording has to do with such a peer");
         return Err(Failure::new(Status::NoPeer, text));
@@ -95,6 +101,11 @@ pub(crate) fn run(report: Report, args: &Args) -> Result<(), Failure> {
         senseless += usize::from(matches!(ended, Err(ReplayError::Malformed { .. })));
         differing += usize::from(matches!(ended, Err(ReplayError::Diverged { .. })));
         show_log(report, log, ended);
+    }
+    if let Some(error) = cut {
+        let what =
+            if is_there { "what was whole was shown" } else { "that peer is not in what is whole" };
+        return Err(Failure::new(Status::Input, format!("{}; {what}", unread(error).message)));
     }
     match differing {
         0 if senseless > 0 => {

@@ -46,8 +46,37 @@ fn a_recorded_node_is_shown_and_run_again() {
     assert_eq!(nobody.status, Some(19), "{nobody:?}");
     assert_eq!(run(&["replay", &one, "--from", "2", "--to", "1"]).status, Some(2));
     let late = run(&["replay", &one, "--from", "100000"]);
-    assert_eq!(late.stdout.len(), 2, "{late:?}");
+    assert_eq!(late.stdout.len(), 3, "{late:?}");
+    assert!(late.stdout[0].starts_with("     SECONDS  MACHINE   WHAT "), "{late:?}");
     assert!(fs::metadata(place("one.1")).is_ok(), "nothing was written when it was asked for");
+}
+
+#[test]
+fn a_recording_that_was_cut_is_shown_as_far_as_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let place = path.to_str().unwrap();
+    let mut node = Running::start(&["node", "--record", place]);
+    assert!(node.line().starts_with("/ip4/"));
+    node.signal("INT");
+    assert_eq!(node.wait().status, Some(0));
+    let whole = run(&["replay", place]);
+    assert_eq!(whole.status, Some(0), "{whole:?}");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 40]).unwrap();
+    let cut = run(&["replay", place]);
+    assert_eq!(cut.status, Some(12), "{cut:?}");
+    let end = format!("cut off: it ends at byte {}; what was whole was shown", bytes.len() - 40);
+    assert!(cut.complaint().ends_with(&end), "{cut:?}");
+    let (steps, last) = (cut.stdout.len() - 1, cut.stdout.last().unwrap());
+    assert!(steps > 3 && steps < whole.stdout.len() - 1, "{cut:?}");
+    assert_eq!(cut.stdout[..steps], whole.stdout[..steps]);
+    assert!(last.starts_with("node: ") && last.ends_with("run again: the same"), "{cut:?}");
+    let other = run(&["replay", place, "--peer", "Qmzzzz"]);
+    assert_eq!(other.status, Some(12), "{other:?}");
+    assert!(other.complaint().ends_with("that peer is not in what is whole"), "{other:?}");
+    fs::write(&path, &bytes[..20]).unwrap();
+    assert_eq!(run(&["replay", place]).status, Some(12));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod pair;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use headwater_core::config::Config;
 use headwater_core::contract::Notification;
 use headwater_core::record::Note;
 use headwater_recorder::{
-    Machine, Options, ReadError, Recorder, Recording, ReplayError, Timeline, WriteError, replay,
+    Log, Machine, Options, ReadError, Recorder, Recording, ReplayError, Timeline, WriteError,
+    replay,
 };
 use pair::{DIALER, LISTENER, Pair, id};
 use proptest::prelude::*;
@@ -162,10 +164,11 @@ fn a_timeline_shows_frame_by_frame_what_happened() {
     pair.settle();
     let recording = read(&pair.two.recorder);
     let lines: Vec<_> = Timeline::new(&recording).collect();
-    assert!(lines.windows(2).all(|two| two[0].sequence < two[1].sequence));
-    // Each machine knows the time that it was last told.
+    assert!(lines.is_sorted_by_key(|line| (line.at, line.sequence)));
+    // Each machine knows the time that it was last told, so its steps stay in their order.
     for machine in [Machine::Node, recording.logs[1].machine()] {
-        assert!(lines.iter().filter(|line| line.machine == machine).is_sorted_by_key(|l| l.at));
+        let own = lines.iter().filter(|line| line.machine == machine);
+        assert!(own.is_sorted_by_key(|line| line.sequence));
     }
     let shows = |what: &str| {
         let frame = |line: &String| line.contains(what);
@@ -290,6 +293,37 @@ fn any_damage_to_any_byte_is_noticed() {
         let error = Recording::from_bytes(bytes[..at].to_vec()).unwrap_err();
         assert!(matches!(error, ReadError::CutOff { .. } | ReadError::Foreign), "{at}: {error}");
     }
+}
+
+#[test]
+fn what_is_whole_of_a_file_that_was_cut_is_read() {
+    let mut pair = Pair::new(Config::default(), Options::default());
+    pair.send(payload(1, 100));
+    let bytes = pair.one.recorder.to_bytes();
+    let whole = Recording::from_bytes(bytes.clone()).unwrap();
+    let steps = |log: &Log| log.steps().map(|step| step.sequence).collect::<Vec<_>>();
+    let (mut most, mut seen) = (0, BTreeSet::new());
+    for at in 0..bytes.len() {
+        let Ok((part, end)) = Recording::salvage(bytes[..at].to_vec()) else {
+            assert_eq!(most, 0, "{at}: what was there is not there any more");
+            continue;
+        };
+        assert!(matches!(end, Some(ReadError::CutOff { .. })), "{at}: {end:?}");
+        for (log, whole) in part.logs.iter().zip(&whole.logs) {
+            assert!(steps(whole).starts_with(&steps(log)), "{at}");
+        }
+        let count = part.logs.iter().map(Log::len).sum();
+        assert!(count >= most, "{at}");
+        most = count;
+        seen.insert(count);
+        // Whatever there is can be shown, and run again.
+        assert_eq!(Timeline::new(&part).count(), count);
+    }
+    // Step by step, and in the end all of them.
+    let all = whole.logs.iter().map(Log::len).sum::<usize>();
+    assert_eq!((most, seen.len()), (all, all + 1));
+    let (_, end) = Recording::salvage(bytes).unwrap();
+    assert!(end.is_none());
 }
 
 #[test]
