@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -71,7 +71,7 @@ pub(crate) enum Command {
     /// Send a file, or standard input, to a listener.
     #[command(after_help = MORE_HELP)]
     Send(Send),
-    /// Make a key and write it to a new file, readable by its owner alone.
+    /// Make a key and write it to a new file, readable by its owner alone; prints its peer id.
     #[command(after_help = MORE_HELP)]
     Keygen(KeyFile),
     /// Print the peer id of a key.
@@ -86,6 +86,16 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether something else than results goes to standard output: a file, a key.
+    pub(crate) fn takes_stdout(&self) -> bool {
+        let dash = Path::new("-");
+        match self {
+            Self::Listen(args) => args.output.as_deref() == Some(dash),
+            Self::Keygen(args) => args.path() == dash,
+            _ => false,
+        }
+    }
+
     /// How the links of the command are secured; `None` if it makes none between nodes.
     pub(crate) const fn secured(&self) -> Option<&Secured> {
         match self {
@@ -148,7 +158,8 @@ pub(crate) struct Node {
     /// self-signed one: for peers that ask for authorities.
     #[arg(long, value_name = "PEM")]
     pub(crate) certificates: Option<PathBuf>,
-    /// The node's key in PEM: P-256, P-384, P-521 or RSA. Without it, a fresh P-256 one.
+    /// The node's key in PEM: P-256, P-384, P-521 or RSA, in a file that only its owner can use.
+    /// Without it, a fresh P-256 one.
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Serve a status page, metrics and events, for `status`, `why` and browsers; without ADDR, on
@@ -222,7 +233,8 @@ pub(crate) struct Common {
     /// The name under which the file goes; both sides have to agree on it.
     #[arg(long, value_name = "ID", default_value = transfer::PROTOCOL)]
     pub(crate) protocol: ProtocolId,
-    /// The node's key in PEM: P-256, P-384, P-521 or RSA. Without it, a fresh P-256 one.
+    /// The node's key in PEM: P-256, P-384, P-521 or RSA, in a file that only its owner can use.
+    /// Without it, a fresh P-256 one.
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Give up when the other side gives no sign of life for so many seconds.
@@ -284,12 +296,20 @@ pub(crate) struct Completions {
 /// A key's file.
 #[derive(Debug, Args)]
 pub(crate) struct KeyFile {
-    /// The key's file, in PEM.
-    #[arg(value_name = "PEM", required_unless_present = "key")]
-    pub(crate) path: Option<PathBuf>,
+    /// The key's file, in PEM; - is standard output for `keygen`, standard input for `id`.
+    #[arg(value_name = "PEM|-", required_unless_present = "key")]
+    path: Option<PathBuf>,
     /// The same, as other commands take it; PEM goes before it.
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
-    pub(crate) key: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl KeyFile {
+    /// The file, or `-`.
+    pub(crate) fn path(&self) -> &Path {
+        // One of both is required.
+        self.path.as_deref().or(self.key.as_deref()).unwrap_or(Path::new("-"))
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

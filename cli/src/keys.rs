@@ -1,10 +1,10 @@
 //! Keys: making one, reading one, and the id that follows.
 
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use headwater_identity::NodeKey;
 
-use crate::args::KeyFile;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::report::Report;
@@ -26,26 +26,35 @@ pub(crate) fn load(path: Option<&Path>) -> Result<NodeKey, Failure> {
     }
 }
 
-/// `headwater keygen`: writes a fresh key to a file that is not there yet.
-pub(crate) fn keygen(report: Report, args: KeyFile) -> Result<(), Failure> {
-    let path = file(args)?;
+/// `headwater keygen`: writes a fresh key to a file that is not there yet, or to standard output.
+///
+/// # Errors
+///
+/// [`Status::Key`] with the file's name.
+pub(crate) fn keygen(report: Report, path: &Path) -> Result<(), Failure> {
     let key = load(None)?;
-    key.write_new_file(&path).map_err(|error| Failure::new(Status::Key, error.to_string()))?;
-    tell(report, &key, &path);
+    let failed = |error: &dyn std::error::Error| Failure::new(Status::Key, error.to_string());
+    if path == Path::new("-") {
+        let text = key.to_pem().map_err(|error| failed(&error))?;
+        let mut out = io::stdout().lock();
+        let done = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        done.map_err(|error| Failure::writing("standard output", &error))?;
+    } else {
+        key.write_new_file(path).map_err(|error| failed(&error))?;
+    }
+    tell(report, &key, path);
     Ok(())
 }
 
 /// `headwater id`: prints the peer id of a key.
-pub(crate) fn id(report: Report, args: KeyFile) -> Result<(), Failure> {
-    let path = file(args)?;
-    let key = load(Some(&path))?;
-    tell(report, &key, &path);
+///
+/// # Errors
+///
+/// [`Status::Key`] with the file's name.
+pub(crate) fn id(report: Report, path: &Path) -> Result<(), Failure> {
+    let from = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+    tell(report, &load(Some(from))?, path);
     Ok(())
-}
-
-fn file(args: KeyFile) -> Result<PathBuf, Failure> {
-    let missing = || Failure::new(Status::Usage, "the key's file is missing");
-    args.path.or(args.key).ok_or_else(missing)
 }
 
 fn tell(report: Report, key: &NodeKey, path: &Path) {

@@ -49,10 +49,8 @@ fn main() -> ExitCode {
     let quiet = if matches!(cli.command, Command::Node(_)) { Level::INFO } else { Level::ERROR };
     logs::start(cli.log.as_deref(), quiet);
     let mut report = Report::new(cli.json);
-    if let Command::Listen(listen) = &cli.command {
-        if listen.output.as_ref().is_some_and(|path| path.as_os_str() == "-") {
-            report = report.leaving_stdout();
-        }
+    if cli.command.takes_stdout() {
+        report = report.leaving_stdout();
     }
     let outcome = run(report, cli);
     logs::finish();
@@ -76,8 +74,8 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
         None => false,
     };
     match cli.command {
-        Command::Keygen(args) => keys::keygen(report, args),
-        Command::Id(args) => keys::id(report, args),
+        Command::Keygen(args) => keys::keygen(report, args.path()),
+        Command::Id(args) => keys::id(report, args.path()),
         Command::Demo(_) => demo::run(report, security(report, insecure)),
         Command::Sim(args) => sim::run(report, &args),
         Command::Replay(args) => replay::run(report, &args),

@@ -135,6 +135,11 @@ pub enum KeyFileErrorKind {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Others than its owner may read or write the file.
+    Open {
+        /// Its mode on Unix, such as `0o644`.
+        mode: u32,
+    },
     /// The file is not text.
     NotText,
     /// The file's text is not a key, or the key is not to be written.
@@ -149,6 +154,12 @@ impl fmt::Display for KeyFileError {
         match &self.kind {
             KeyFileErrorKind::Exists => f.write_str("it exists and is not overwritten"),
             KeyFileErrorKind::TooLong { limit } => write!(f, "it is longer than {limit} bytes"),
+            KeyFileErrorKind::Open { mode } => write!(
+                f,
+                "its mode is {mode:04o}, so others than its owner may use it; expected 0600: \
+                 chmod 600 {}",
+                self.path.display()
+            ),
             KeyFileErrorKind::NotText => f.write_str("it is not text, expected PEM"),
             KeyFileErrorKind::Key(error) => error.fmt(f),
             KeyFileErrorKind::Io(error) => error.fmt(f),

@@ -13,11 +13,13 @@ use crate::key::NodeKey;
 const FILE_MAX: u64 = 64 * 1024;
 
 impl NodeKey {
-    /// Reads a key from a PEM file of at most 64 KiB.
+    /// Reads a key from a PEM file of at most 64 KiB that (on Unix) only its owner may read or
+    /// write. What is no file, such as a pipe, has no such mode to keep to.
     ///
     /// # Errors
     ///
-    /// [`KeyFileError`] if the file cannot be read or does not hold one usable key.
+    /// [`KeyFileErrorKind::Open`] if others may use the file, any other [`KeyFileError`] if it
+    /// cannot be read or does not hold one usable key.
     pub fn read_file(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
         let path = path.as_ref();
         read(path).map_err(|kind| KeyFileError { path: path.into(), kind })
@@ -54,6 +56,8 @@ impl NodeKey {
 
 fn read(path: &Path) -> Result<NodeKey, KeyFileErrorKind> {
     let file = File::open(path).map_err(KeyFileErrorKind::Io)?;
+    #[cfg(unix)]
+    is_private(&file)?;
     // All the room there may be need of, so that no growing leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 2));
     file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(KeyFileErrorKind::Io)?;
@@ -62,6 +66,18 @@ fn read(path: &Path) -> Result<NodeKey, KeyFileErrorKind> {
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| KeyFileErrorKind::NotText)?;
     NodeKey::from_pem(text).map_err(KeyFileErrorKind::Key)
+}
+
+/// Refuses a file that others than its owner may use, whoever that is.
+#[cfg(unix)]
+fn is_private(file: &File) -> Result<(), KeyFileErrorKind> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let about = file.metadata().map_err(KeyFileErrorKind::Io)?;
+    let mode = about.permissions().mode() & 0o7777;
+    if about.is_file() && mode & 0o077 != 0 {
+        return Err(KeyFileErrorKind::Open { mode });
+    }
+    Ok(())
 }
 
 fn write_all_and_sync(file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -128,10 +144,37 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_may_use_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        NodeKey::generate().unwrap().write_new_file(&path).unwrap();
+        for (mode, private) in
+            [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match NodeKey::read_file(&path) {
+                Ok(_) => assert!(private, "{mode:o}"),
+                Err(error) => {
+                    assert!(matches!(error.kind, KeyFileErrorKind::Open { mode: m } if m == mode));
+                    let text = error.to_string();
+                    assert!(
+                        !private && text.contains(&format!("its mode is {mode:04o}")),
+                        "{text}"
+                    );
+                    assert!(text.ends_with(&format!("chmod 600 {}", path.display())), "{text}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn files_that_hold_no_key_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.pem");
+        write_new(&path, b"", write_all_and_sync).unwrap();
         let kind = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
             NodeKey::read_file(&path).unwrap_err().kind

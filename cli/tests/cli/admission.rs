@@ -6,7 +6,7 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::Value;
 
-use crate::program::{Running, run};
+use crate::program::{Running, run, write_private};
 
 /// A key in a new file, and its id.
 fn key(folder: &Path, name: &str) -> (String, String) {
@@ -120,7 +120,7 @@ fn rules_that_cannot_be_used_are_told() {
     let (old_key, old) = include_str!("keys/version1.pem").split_once("\n\n").unwrap();
     let [old_key, old] = [("old-key.pem", old_key), ("old.pem", old)].map(|(name, text)| {
         let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
+        write_private(&path, text);
         path.to_str().unwrap().to_owned()
     });
     let version1 = format!("{old}: the node's certificate is of an X.509 version before 3: ");

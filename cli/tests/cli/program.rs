@@ -193,6 +193,13 @@ pub(crate) fn listening(command: &mut Command) -> (Running, String) {
     (listener, address)
 }
 
+/// Writes a file that only its owner can use, as keys have to be.
+pub(crate) fn write_private(path: &Path, text: impl AsRef<[u8]>) {
+    std::fs::write(path, text).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(path, mode).expect("its owner may");
+}
+
 /// The names in a folder.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::program::{Running, headwater, listen, run};
+use crate::program::{Running, headwater, listen, run, write_private};
 
 #[test]
 fn insecure_has_to_be_asked_for_on_both_sides_and_says_what_it_means() {
@@ -56,7 +56,9 @@ fn keys_of_every_type_prove_the_id_that_is_printed() {
     let from = folder.path().join("from");
     fs::write(&from, "proven").unwrap();
     for (number, name) in ["p384", "p521", "rsa2048"].into_iter().enumerate() {
-        let key = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cli/keys/{name}.pem"));
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cli/keys/{name}.pem"));
+        let key = folder.path().join(format!("{name}.pem"));
+        write_private(&key, fs::read(kept).unwrap());
         let id = run(&["id", key.to_str().unwrap()]).stdout.remove(0);
         let to = folder.path().join(number.to_string());
         let (mut listener, address) = listen(&to, &["--key", key.to_str().unwrap()]);
@@ -164,10 +166,43 @@ fn keys_are_private_new_and_have_an_id() {
 }
 
 #[test]
+fn a_key_goes_to_standard_output_and_comes_from_standard_input() {
+    for json in [&[][..], &["--json"]] {
+        let made = run(&[&["keygen", "-"], json].concat());
+        assert_eq!(made.status, Some(0), "{made:?}");
+        assert!(made.stdout[0].starts_with("-----BEGIN ") && made.stderr.len() == 1, "{made:?}");
+        let mut asked = Running::start(&["id", "-"]);
+        asked.write(made.stdout.join("\n").as_bytes());
+        let asked = asked.end();
+        assert_eq!(asked.status, Some(0), "{asked:?}");
+        assert!(made.stderr[0].contains(&asked.stdout[0]), "{made:?} {asked:?}");
+    }
+    assert!(!Path::new("-").exists());
+}
+
+#[test]
+fn a_key_that_others_may_use_is_refused_wherever_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    let file = path.to_str().unwrap();
+    run(&["keygen", file]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    for args in [&["id", file][..], &["node", "--key", file], &["listen", "--key", file]] {
+        let ended = run(args);
+        assert_eq!(ended.status, Some(17), "{ended:?}");
+        let mend = format!(
+            "its mode is 0644, so others than its owner may use it; expected 0600: \
+                            chmod 600 {file}"
+        );
+        assert!(ended.complaint().ends_with(&mend), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_key_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key.pem");
-    fs::write(&path, "not a key").unwrap();
+    write_private(&path, "not a key");
     let ended = run(&["id", path.to_str().unwrap()]);
     assert_eq!(ended.status, Some(17), "{ended:?}");
 }
