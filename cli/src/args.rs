@@ -30,9 +30,9 @@ pub(crate) struct Cli {
     pub(crate) insecure: bool,
     /// What to log on standard error: error, warn, info, debug or trace; with a subsystem in front,
     /// that one's, as in warn,dial=debug. Subsystems are node, peer, dial, link, message, page and
-    /// file. Without it RUST_LOG tells; without that, `node` logs info and the rest error. A line
-    /// that says the same again is counted, and told as one with again=, unless its subsystem logs
-    /// debug.
+    /// file. Without it RUST_LOG tells; without that, `node` logs info, `listen` warn and the
+    /// rest error. A line that says the same again is counted, and told as one with again=, unless
+    /// its subsystem logs debug.
     #[arg(long, global = true, value_name = "LEVEL", value_parser = crate::logs::filter)]
     pub(crate) log: Option<String>,
     /// What to do.

@@ -8,7 +8,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::event::Event;
 use crate::failure::{Failure, foreign};
-use crate::keys;
 use crate::net::{self, Net, News, Security};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -17,7 +16,7 @@ use crate::status::Status;
 use crate::transfer::part::{self, Cause, Ending, Part};
 use crate::transfer::sink::{Order, Place, Sink, Stored};
 use crate::transfer::{ALIVE_EVERY, hex};
-use crate::{address, args};
+use crate::{address, args, keys, logs};
 
 /// Runs the command.
 ///
@@ -127,7 +126,10 @@ impl Listener {
                     self.gone(net, peer, failure).await
                 }
                 Step::News(News::Else) => Ok(()),
-                Step::Tick => self.tick(net),
+                Step::Tick => {
+                    logs::tell_repeats();
+                    self.tick(net)
+                }
                 Step::Written(None) => {
                     self.heard();
                     Ok(())
@@ -189,7 +191,7 @@ impl Listener {
             Ok(parsed) => parsed,
             Err(_) if ours => return Err(Broken::format("a message does not follow the format")),
             Err(_) => {
-                tracing::trace!(target: crate::logs::FILE, %peer, "a message does not follow the format");
+                tracing::trace!(target: logs::FILE, %peer, "a message does not follow the format");
                 return Ok(());
             }
         };
@@ -199,14 +201,15 @@ impl Listener {
                 let text = "another transfer is under way".to_owned();
                 let refuse = Part::Refuse(Ending { cause: Cause::Busy, text });
                 net.send(&peer, part::encode(transfer, &refuse));
-                tracing::trace!(target: crate::logs::FILE, %peer, "a second sender was refused");
+                let same = format!("busy {peer}");
+                tracing::warn!(target: logs::FILE, same, %peer, "sender turned away: a transfer is under way");
                 Ok(())
             }
             (Part::Offer { length, name }, None) => {
                 self.offered(net, peer, transfer, length, &name).await
             }
             _ => {
-                tracing::trace!(target: crate::logs::FILE, %peer, "a message of no transfer");
+                tracing::trace!(target: logs::FILE, %peer, "a message of no transfer");
                 Ok(())
             }
         }

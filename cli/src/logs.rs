@@ -9,13 +9,14 @@ mod repeats;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -76,14 +77,16 @@ pub(crate) fn tell_repeats() {
     write_all(&due);
 }
 
-/// Writes everything that was counted, at the end.
-pub(crate) fn finish() {
+/// Writes everything that was counted: at the end, and before anything that would make it look
+/// like news.
+pub(crate) fn tell_all() {
     let all = repeats().all(Instant::now());
     write_all(&all);
 }
 
 fn write_all(lines: &[String]) {
-    let text: String = lines.iter().map(|line| format!("{}{line}\n", Time::now())).collect();
+    let time = time();
+    let text: String = lines.iter().map(|line| format!("time={time} {line}\n")).collect();
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -133,23 +136,15 @@ fn short(subsystem: &str) -> &str {
     subsystem.strip_prefix(PROGRAM).unwrap_or(subsystem)
 }
 
-/// When a line is written.
-struct Time(u64, u32);
-
-impl Time {
-    fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(since.as_secs(), since.subsec_millis())
-    }
+/// Now, in UTC, as RFC 3339 has it.
+fn time() -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }
 
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "time={}.{:03} ", self.0, self.1)
-    }
-}
-
-/// `time=1764212345.123 level=info target=headwater::node msg="..." key=value`.
+/// `time=2026-11-21T16:45:07.123456Z level=info target=headwater::node msg="..." key=value`.
 struct KeyValue;
 
 impl<S, N> FormatEvent<S, N> for KeyValue
@@ -169,21 +164,21 @@ where
         let mut pairs = Pairs { text, ..Pairs::default() };
         event.record(&mut pairs);
         let Pairs { text, same, peer, message, burst } = &pairs;
-        let (now, time) = (Instant::now(), Time::now());
+        let (now, time) = (Instant::now(), time());
         let mut repeats = repeats();
         let mut told = repeats.due(now);
         let is_new = same.as_ref().is_none_or(|same| {
             let burst = burst.parse().unwrap_or(1);
-            repeats.is_new(now, Line { same, peer, message, text, burst })
+            repeats.is_new(now, Line { same, peer, message, text, time: &time, burst })
         });
         if is_new && message == CONNECTED {
             told.append(&mut repeats.forget(now, peer));
         }
         drop(repeats);
         for line in told {
-            writeln!(writer, "{time}{line}")?;
+            writeln!(writer, "time={time} {line}")?;
         }
-        if is_new { writeln!(writer, "{time}{text}") } else { Ok(()) }
+        if is_new { writeln!(writer, "time={time} {text}") } else { Ok(()) }
     }
 }
 
@@ -279,7 +274,8 @@ mod tests {
         let text = logged(|| {
             tracing::info!(peer = %"Qm1", text = "two words\n\u{1b}[0m", bytes = 3, "it came");
         });
-        assert!(text.starts_with("time="), "{text}");
+        let time = text.strip_prefix("time=").and_then(|text| text.split(' ').next()).unwrap();
+        assert!(time.len() >= 20 && time.contains('T') && time.ends_with('Z'), "{text}");
         assert!(text.ends_with(
             " level=info target=headwater::logs::tests msg=\"it came\" peer=Qm1 \
              text=\"two words\\n\\u{1b}[0m\" bytes=3\n"
@@ -295,8 +291,10 @@ mod tests {
             tracing::info!(target: PEER, peer = "Qmt1", "{CONNECTED}");
             tracing::info!(target: DIAL, same = "t1 gone", peer = "Qmt1", failures = 1, "not there");
         });
-        let lines: Vec<&str> =
-            text.lines().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once(' ')?.1.split(" last=").next())
+            .collect();
         let dial = "level=info target=headwater::dial msg=\"not there\" peer=Qmt1 failures";
         assert_eq!(
             lines,
@@ -307,7 +305,8 @@ mod tests {
                 format!("{dial}=1"),
             ]
         );
-        assert!(!text.contains("same="));
+        // When the last of those that were counted came.
+        assert!(text.contains(" last=20") && !text.contains("same="), "{text}");
     }
 
     #[test]

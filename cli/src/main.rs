@@ -46,14 +46,19 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
     };
-    let quiet = if matches!(cli.command, Command::Node(_)) { Level::INFO } else { Level::ERROR };
+    let quiet = match cli.command {
+        Command::Node(_) => Level::INFO,
+        // Whoever waits for a sender has to hear why it was turned away.
+        Command::Listen(_) => Level::WARN,
+        _ => Level::ERROR,
+    };
     logs::start(cli.log.as_deref(), quiet);
     let mut report = Report::new(cli.json);
     if cli.command.takes_stdout() {
         report = report.leaving_stdout();
     }
     let outcome = run(report, cli);
-    logs::finish();
+    logs::tell_all();
     match outcome.and_then(|()| report::unprinted().map_or(Ok(()), Err)) {
         Ok(()) => Status::Done.into(),
         Err(failure) => {

@@ -44,6 +44,8 @@ pub(super) struct Line<'a> {
     pub(super) message: &'a str,
     /// All of it, without the time.
     pub(super) text: &'a str,
+    /// The time.
+    pub(super) time: &'a str,
     /// How many of them in a window are written before the others are counted.
     pub(super) burst: u64,
 }
@@ -57,8 +59,9 @@ pub(super) struct Repeats {
 #[derive(Debug)]
 struct Kind {
     peer: String,
-    /// The last one that was not written.
+    /// The last one that was not written, and its time.
     text: String,
+    last: String,
     /// How many were written in this window, and how many may be.
     written: u64,
     burst: u64,
@@ -76,9 +79,9 @@ impl Kind {
 
     /// What is to be written of it, if there is anything.
     fn told(&self, now: Instant) -> Option<String> {
-        let (count, text) = (self.count, &self.text);
+        let Self { count, text, last, .. } = self;
         let seconds = now.saturating_duration_since(self.since).as_secs();
-        (count > 0).then(|| format!("{text} again={count} within={seconds}s"))
+        (*count > 0).then(|| format!("{text} again={count} within={seconds}s last={last}"))
     }
 }
 
@@ -99,6 +102,7 @@ impl Repeats {
                 return true;
             }
             kind.count = kind.count.saturating_add(1);
+            line.time.clone_into(&mut kind.last);
             kind.text = if full {
                 format!("msg={:?} of=others", line.message)
             } else {
@@ -109,6 +113,7 @@ impl Repeats {
         let kind = Kind {
             peer: line.peer.to_owned(),
             text: String::new(),
+            last: String::new(),
             written: 1,
             burst: line.burst,
             count: 0,
@@ -168,7 +173,7 @@ mod tests {
     use super::*;
 
     fn line<'a>(same: &'a str, peer: &'a str) -> Line<'a> {
-        Line { same, peer, message: "refused", text: "level=warn msg=refused", burst: 1 }
+        Line { same, peer, message: "refused", text: "level=warn msg=refused", time: "T", burst: 1 }
     }
 
     #[test]
@@ -180,11 +185,11 @@ mod tests {
             assert!(!repeats.is_new(at(second), line("a", "")));
             assert!(repeats.due(at(second)).is_empty());
         }
-        assert_eq!(repeats.due(at(60)), ["level=warn msg=refused again=59 within=60s"]);
+        assert_eq!(repeats.due(at(60)), ["level=warn msg=refused again=59 within=60s last=T"]);
         // The next window is longer.
         assert!(!repeats.is_new(at(61), line("a", "")));
         assert!(repeats.due(at(359)).is_empty());
-        assert_eq!(repeats.due(at(361)), ["level=warn msg=refused again=1 within=301s"]);
+        assert_eq!(repeats.due(at(361)), ["level=warn msg=refused again=1 within=301s last=T"]);
         // Whoever was quiet for a window is news.
         assert!(repeats.due(at(361 + 1800)).is_empty());
         assert!(repeats.is_new(at(2200), line("a", "")));
@@ -213,7 +218,7 @@ mod tests {
         let (mut repeats, now) = (Repeats::new(), Instant::now());
         assert!(repeats.is_new(now, line("a", "Qma")) && repeats.is_new(now, line("b", "Qmb")));
         assert!(!repeats.is_new(now, line("a", "Qma")));
-        assert_eq!(repeats.forget(now, "Qma"), ["level=warn msg=refused again=1 within=0s"]);
+        assert_eq!(repeats.forget(now, "Qma"), ["level=warn msg=refused again=1 within=0s last=T"]);
         assert!(repeats.is_new(now, line("a", "Qma")));
         assert!(!repeats.is_new(now, line("b", "Qmb")));
         assert_eq!(repeats.all(now).len(), 1);
@@ -229,7 +234,10 @@ mod tests {
             repeats.is_new(now, line)
         });
         assert_eq!(written.count(), 3);
-        assert_eq!(repeats.due(now + WINDOWS[0]), ["level=warn msg=refused again=7 within=60s"]);
+        assert_eq!(
+            repeats.due(now + WINDOWS[0]),
+            ["level=warn msg=refused again=7 within=60s last=T"]
+        );
         assert!(!repeats.is_new(now + WINDOWS[0], line));
     }
 
@@ -240,14 +248,15 @@ mod tests {
         let mut written = 0;
         for number in 0..many {
             let same = format!("{number}{long}");
-            let line = Line { same: &same, peer: "", message: "refused", text: &long, burst: 1 };
+            let line = Line { text: &long, ..line(&same, "") };
             written += u64::from(repeats.is_new(now, line));
         }
         assert!(repeats.kinds.len() <= KEPT + 1);
         let keys = repeats.kinds.iter();
         assert!(keys.clone().all(|(key, kind)| key.len() <= 256 && kind.text.len() <= LINE_MAX));
         let told = repeats.all(now);
-        let expected = format!("msg=\"refused\" of=others again={} within=0s", many - written);
+        let expected =
+            format!("msg=\"refused\" of=others again={} within=0s last=T", many - written);
         assert_eq!(told, [expected]);
     }
 }

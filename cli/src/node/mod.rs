@@ -97,6 +97,7 @@ async fn run_recorded(
         tokio::select! {
             biased;
             failure = signals.first() => {
+                logs::tell_all();
                 tracing::info!(target: logs::NODE, reason = failure.message, "stopping");
                 break;
             }

@@ -78,6 +78,28 @@ fn a_second_sender_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
+fn a_listener_says_whom_it_turned_away_and_why_and_counts_the_same() {
+    use std::io::{Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(&folder.path().join("to"), &["--keep"]);
+    let port = address.split('/').nth(4).unwrap();
+    for _ in 0..3 {
+        let mut link = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        link.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        // Until it is turned away.
+        let _ = link.read_to_end(&mut Vec::new());
+    }
+    let told = listener.complaint();
+    for part in ["msg=\"link refused\"", " remote=127.0.0.1:", " reason=\"", " level=warn "] {
+        assert!(told.contains(part), "{told}");
+    }
+    listener.signal("INT");
+    let ended = listener.wait();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.stderr.iter().skip(1).any(|line| line.contains(" again=2 ")), "{ended:?}");
+}
+
+#[test]
 fn a_sender_that_dies() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("to");

@@ -89,6 +89,10 @@ fn the_same_trouble_is_logged_once_and_then_counted_unless_every_detail_is_asked
         let lines: Vec<&String> = ended.stderr.iter().filter(told).collect();
         if counted {
             assert!(!lines[0].contains("again="), "{ended:?}");
+            // What was counted until then does not look like news of a node that stops.
+            let place = |what: &str| ended.stderr.iter().position(|line| line.contains(what));
+            assert!(place(" again=") < place(" msg=stopping"), "{ended:?}");
+            assert!(lines[1].contains("s last=20"), "{ended:?}");
             // One line, unless a minute has passed meanwhile.
             let again = |line: &&String| {
                 let (_, again) = line.split_once(" again=").expect("counted");
