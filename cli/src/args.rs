@@ -238,7 +238,13 @@ pub(crate) struct Common {
     #[arg(long, value_name = "PEM", env = "HEADWATER_KEY")]
     pub(crate) key: Option<PathBuf>,
     /// Give up when the other side gives no sign of life for so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = seconds,
+        allow_negative_numbers = true,
+    )]
     pub(crate) timeout: Duration,
     /// How its links are secured.
     #[command(flatten)]

@@ -113,23 +113,39 @@ fn head(node: &NodeStatus) -> String {
     if !node.running {
         return format!("{name}{} does not run\n", node.id);
     }
-    let connected = node.peers.iter().filter(|peer| peer.stage == "connected").count();
     let listening =
         if node.listening.is_empty() { "nowhere".into() } else { node.listening.join(" ") };
     let protocols =
         if node.protocols.is_empty() { "none".into() } else { node.protocols.join(" ") };
     format!(
-        "{name}node {}, up {}{}\nlistens on {listening}\nsupports {protocols}\n{connected} of {} \
-         peers connected, {} of {} held, {} in, {} out\n",
+        "{name}node {}, up {}{}\nlistens on {listening}\nsupports {protocols}\n{}\n\
+         {} of {} held, {} in, {} out\n",
         node.id,
         age(node.uptime_ms),
         if node.stopping { ", stopping" } else { "" },
-        node.peers.len(),
+        counts(&node.peers),
         bytes(node.memory.used as u64),
         bytes(node.memory.max as u64),
         bytes(node.work.received_bytes),
         bytes(node.work.sent_bytes),
     )
+}
+
+/// How many peers are there, and how many are only known: a visitor that left is not missed.
+fn counts(peers: &[PeerStatus]) -> String {
+    let (there, away): (Vec<_>, Vec<_>) = peers.iter().partition(|p| p.stage == "connected");
+    let (kept, others): (Vec<_>, Vec<_>) = away.into_iter().partition(|peer| peer.required);
+    let mut text = match there.len() {
+        1 => "1 peer connected".to_owned(),
+        count => format!("{count} peers connected"),
+    };
+    if !kept.is_empty() {
+        text += &format!(", {} to keep and missing", kept.len());
+    }
+    if !others.is_empty() {
+        text += &format!(", {} known and not connected", others.len());
+    }
+    text
 }
 
 /// The peers, one a line.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use clap_mangen::Man;
 
 use crate::args::{self, Cli};
@@ -48,7 +48,31 @@ pub(crate) fn completions(report: Report, args: &args::Completions) -> Result<()
 fn page(command: &Command) -> Result<String, Failure> {
     let mut text = Vec::new();
     Man::new(command.clone()).render(&mut text).map_err(Failure::internal)?;
-    String::from_utf8(text).map_err(Failure::internal)
+    let text = String::from_utf8(text).map_err(Failure::internal)?;
+    // What is made there names options without their values.
+    let whole = || Failure::internal("a page without a synopsis");
+    let (before, rest) = text.split_once(".SH SYNOPSIS\n").ok_or_else(whole)?;
+    let (_, after) = rest.split_once("\n.SH ").ok_or_else(whole)?;
+    Ok(format!("{before}.SH SYNOPSIS\n{}\n.SH {after}", synopsis(command).replace('-', "\\-")))
+}
+
+/// The command with all that it takes, each as its help has it.
+fn synopsis(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let mut text = format!("\\fB{name}\\fR");
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let (places, options): (Vec<&Arg>, Vec<&Arg>) = shown.partition(|arg| arg.is_positional());
+    for arg in options {
+        let again = if matches!(arg.get_action(), ArgAction::Append) { "..." } else { "" };
+        text += &format!(" [{arg}]{again}");
+    }
+    for arg in places {
+        text += &format!(" {arg}");
+    }
+    if command.has_subcommands() {
+        text += " <COMMAND>";
+    }
+    text
 }
 
 fn write(folder: &Path, name: &str, command: &Command) -> Result<(), Failure> {
@@ -71,13 +95,21 @@ mod tests {
         for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
             let path = folder.path().join(format!("headwater-{}.1", command.get_name()));
             let page = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
-            for long in command.get_arguments().filter_map(clap::Arg::get_long) {
+            for long in command.get_arguments().filter_map(Arg::get_long) {
                 assert!(page.contains(&long.replace('-', "\\-")), "{path:?}: --{long}");
             }
             seen += 1;
         }
         assert!(seen >= 11);
-        let first = fs::read_to_string(folder.path().join("headwater.1")).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        let send = read("headwater-send.1");
+        for part in
+            ["\\fBheadwater send\\fR [", " [\\-\\-timeout <SECONDS>]", " <ADDR> [FILE|\\-]\n"]
+        {
+            assert!(send.contains(part), "{part}: {send}");
+        }
+        assert!(read("headwater-node.1").contains(" [\\-\\-peer <ADDR>]... "));
+        let first = read("headwater.1");
         assert!(first.contains("headwater\\-why(1)") && first.contains("Exit statuses"), "{first}");
     }
 }

@@ -25,16 +25,27 @@ use crate::status::Status;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many nodes there are.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(2..=5000))]
+    #[arg(
+        long,
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u64).range(2..=5000),
+        allow_negative_numbers = true,
+    )]
     nodes: u64,
     /// Which seeds to run: one, or from A up to B, without B.
-    #[arg(long, value_name = "A..B", default_value = "0..8", value_parser = seeds)]
+    #[arg(
+        long,
+        value_name = "A..B",
+        default_value = "0..8",
+        value_parser = seeds,
+        allow_negative_numbers = true,
+    )]
     seeds: Range<u64>,
     /// Simulated minutes during which faults come; healing comes on top.
-    #[arg(long, default_value = "10", value_parser = minutes)]
+    #[arg(long, default_value = "10", value_parser = minutes, allow_negative_numbers = true)]
     minutes: Duration,
     /// What an application does in a simulated second, on average; mostly it sends a message.
-    #[arg(long, default_value = "1", value_parser = rate)]
+    #[arg(long, default_value = "1", value_parser = rate, allow_negative_numbers = true)]
     rate: f64,
     /// How nodes are driven, instead of what each seed says.
     #[arg(long, value_enum)]
@@ -53,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long)]
     trace: bool,
     /// Runs at a time; one for each processor unless told otherwise.
-    #[arg(long)]
+    #[arg(long, value_parser = jobs_at_a_time, allow_negative_numbers = true)]
     jobs: Option<NonZeroUsize>,
 }
 
@@ -180,7 +191,8 @@ impl Watch {
         if bar.is_none() && !report.is_json() {
             let minutes = args.minutes.as_secs_f64() / 60.0;
             report.remark(&format!(
-                "{asked} seeds of {} nodes and {minutes} simulated minutes, {jobs} at a time",
+                "{} of {} nodes and {minutes} simulated minutes, {jobs} at a time",
+                counted(asked),
                 args.nodes
             ));
         }
@@ -383,13 +395,19 @@ impl Summary {
         let Self { seeds, failed, hours, steps, messages, seconds, healed, .. } = self;
         let rate = steps.checked_div(seconds.max(1.0) as u64).unwrap_or(*steps);
         format!(
-            "{seeds} seeds, {failed} failed: {hours:.1} simulated hours, {steps} steps, {messages} \
+            "{}, {failed} failed: {hours:.1} simulated hours, {steps} steps, {messages} \
              messages\nhealed after {:.0} s at most; took {seconds:.1} s, {rate} steps and {:.2} \
              simulated hours a second",
+            counted(*seeds),
             healed.as_secs_f64(),
             hours / seconds.max(0.001),
         )
     }
+}
+
+/// So many seeds, in words.
+fn counted(seeds: u64) -> String {
+    if seeds == 1 { "1 seed".to_owned() } else { format!("{seeds} seeds") }
 }
 
 fn bar(seeds: u64) -> ProgressBar {
@@ -411,6 +429,10 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     let range = range.filter(|range| !range.is_empty());
     range
         .ok_or_else(|| "a number is expected, or two as in 0..50, the first one smaller".to_owned())
+}
+
+fn jobs_at_a_time(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "a whole number is expected, 1 or more".to_owned())
 }
 
 fn minutes(text: &str) -> Result<Duration, String> {
@@ -464,6 +486,7 @@ mod tests {
     fn numbers_have_their_bounds() {
         assert_eq!(minutes("0.5"), Ok(Duration::from_secs(30)));
         assert!(minutes("0").is_err() && minutes("nan").is_err() && minutes("1e9").is_err());
+        assert!(jobs_at_a_time("2").is_ok() && jobs_at_a_time("0").is_err());
         assert!(rate("1").is_ok() && rate("0").is_err() && rate("inf").is_err());
     }
 }

@@ -57,6 +57,13 @@ pub(crate) async fn status(place: &Place, token: Option<&Path>) -> Result<shape:
     let answer = timeout(PATIENCE, ask(place, "/status", token.as_deref())).await;
     let (code, text) = match answer {
         Ok(Ok(answer)) => answer,
+        // Whoever listens there speaks something else.
+        Ok(Err(error)) if error.is::<hyper::Error>() => {
+            return Err(wrong(&format_args!(
+                "what answers there is no status page ({error}); expected the address that \
+                 `headwater node --admin` prints, not one that peers connect to"
+            )));
+        }
         Ok(Err(error)) => return Err(wrong(&error)),
         Err(_) => return Err(wrong(&"it does not answer")),
     };

@@ -157,7 +157,8 @@ fn connected(snapshot: &Snapshot, peer: &PeerSnapshot) -> String {
     }
     let blocked: Vec<String> = snapshot.connections_of(peer).flat_map(blocked).collect();
     if blocked.is_empty() {
-        text.push_str(" Nothing blocks it.");
+        text.push_str(if missing.is_empty() { " Nothing" } else { " Nothing else" });
+        text.push_str(" blocks it.");
     }
     blocked.iter().for_each(|sentence| text.push_str(sentence));
     text

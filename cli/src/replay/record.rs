@@ -24,6 +24,7 @@ pub(crate) struct Args {
         value_name = "MIB",
         requires = "record",
         value_parser = clap::value_parser!(u16).range(1..),
+        allow_negative_numbers = true,
     )]
     pub(crate) record_cap: Option<u16>,
     /// Note what messages say, too, and not just its length and hash: only then connections can be

@@ -21,6 +21,35 @@ fn it_says_what_it_does_and_then_what_it_came_to() {
 }
 
 #[test]
+fn numbers_that_make_no_sense_are_told_as_such() {
+    let said = |args: &[&str]| {
+        let ended = run(args);
+        assert_eq!(ended.status, Some(2), "{ended:?}");
+        ended.stderr[0].clone()
+    };
+    let one = run(&["sim", "--nodes", "2", "--minutes", "0.05", "--seeds", "7"]);
+    assert!(one.stderr[0].contains(" 1 seed of 2 nodes"), "{one:?}");
+    assert!(one.stdout[0].starts_with("1 seed, 0 failed"), "{one:?}");
+    assert!(said(&["sim", "--jobs", "0"]).contains("a whole number is expected, 1 or more"));
+    for (option, command) in [
+        ("--jobs", &["sim"][..]),
+        ("--nodes", &["sim"]),
+        ("--seeds", &["sim"]),
+        ("--minutes", &["sim"]),
+        ("--rate", &["sim"]),
+        ("--timeout", &["listen"]),
+        ("--timeout", &["send", "/x"]),
+        ("--from", &["replay", "x"]),
+        ("--to", &["replay", "x"]),
+        ("--record-cap", &["node", "--record", "x"]),
+    ] {
+        let told = said(&[command, &[option, "-5"]].concat());
+        assert!(told.contains("invalid value '-5'") || told.contains("-5 is not in"), "{told}");
+        assert!(told.contains(option), "{told}");
+    }
+}
+
+#[test]
 fn an_interrupt_ends_it_with_what_there_is() {
     // More than anybody waits for; runs that are under way are not waited for either.
     let many = ["sim", "--nodes", "60", "--minutes", "1000", "--seeds", "0..1000000"];

@@ -127,7 +127,7 @@ fn each_cause_is_told_in_words_with_what_would_help() {
         (plain.id, &["no secure channel", "no identity was proven", "--insecure"]),
         (nobody(2), &["A rule of this node's blacklist names it", "take the rule out"]),
         (full.id.clone(), &["turned it away without a word", "as many peers as it may"]),
-        (bare.id.clone(), &["is connected", "does not support /echo", "register it"]),
+        (bare.id.clone(), &["does not support /echo", "register it. Nothing else blocks it."]),
         (peers[6].clone(), &["leads to this node itself", "one of this node's own"]),
         (nobody(3), &["name cannot be resolved", "nowhere.invalid", "spelling"]),
         (strict.id, &["does not accept this node", "access_denied", "--allow"]),
@@ -171,6 +171,8 @@ fn table_has_all(node: &Node, connected: &str) {
         of("  connected  ") == 1 && of("  refused  ") >= 4 && of("  waiting  ") >= 2,
         "{table:#?}"
     );
+    // Whoever was only met is not one who is missed.
+    assert!(table.stdout[3].starts_with("1 peer connected, 9 to keep and missing"), "{table:#?}");
     let one = run(&["status", connected, "--admin", &node.url]);
     assert_eq!(one.stdout.iter().filter(|line| line.contains("  connected  ")).count(), 1);
 }
@@ -186,6 +188,9 @@ fn nobody_else(node: &Node) {
     assert!(code == Some(19) && said.contains("knows no peer"), "{said}");
     let (code, said) = status(run(&["status", "--admin", &nowhere]));
     assert!(code == Some(20) && said.contains("cannot ask the node"), "{said}");
+    let peers = format!("127.0.0.1:{}", node.port);
+    let (code, said) = status(run(&["status", "--admin", &peers]));
+    assert!(code == Some(20) && said.contains("not one that peers connect to"), "{said}");
 }
 
 #[test]
@@ -206,6 +211,8 @@ fn a_peer_that_dies_and_returns_is_told_as_it_happens() {
     let is = |stage: &'static str| move |peers: &[Value]| peers.iter().any(|p| p["stage"] == stage);
     two.await_peers("it connects", is("connected"));
     assert!(two.why(&id).contains("Nothing blocks it"));
+    let counts = |node: &Node| run(&["status", "--admin", &node.url]).stdout[3].clone();
+    assert_eq!(counts(&one), "1 peer connected");
     one.running.signal("KILL");
     two.await_peers("it is missed", |peers| {
         peers.iter().any(|p| p["stage"] != "connected" && p["addresses"][0]["failures"] != 0)
@@ -213,6 +220,9 @@ fn a_peer_that_dies_and_returns_is_told_as_it_happens() {
     let said = two.why(&id);
     assert!(said.contains("is not connected. It was, for") && said.contains("refused"), "{said}");
     drop(one);
-    let _one = first();
+    let one = first();
     two.await_peers("it is back", is("connected"));
+    drop(two);
+    one.await_peers("it is gone", |peers| peers.iter().all(|p| p["stage"] != "connected"));
+    assert_eq!(counts(&one), "0 peers connected, 1 known and not connected");
 }
