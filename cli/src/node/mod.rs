@@ -70,6 +70,10 @@ async fn run_recorded(
             Failure::new(Status::Config, format!("{rule} cannot be blocked: {error}"))
         })?;
     }
+    let lowered = settings.lowered().join(", ");
+    if !lowered.is_empty() {
+        tracing::info!(target: logs::NODE, limits = lowered, "lowered to fit max_memory");
+    }
     let feed = Feed::new();
     let page = Server::start(&settings.admin, Box::new(node.clone()), feed.clone()).await?;
     let mut addresses = Vec::new();

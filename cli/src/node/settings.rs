@@ -19,6 +19,7 @@ use headwater_core::time::Instant;
 use super::action::Action;
 use super::file::{File, Item};
 use super::limits::{LIMITS, Limit};
+use super::units::Unit;
 use crate::address::{self, ID, id_of_key};
 use crate::failure::Failure;
 use crate::status::Status;
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) protocols: BTreeMap<ProtocolId, Action>,
     /// The rest.
     pub(crate) limits: Config,
+    /// The same before they were made to fit `max_memory`.
+    asked: Config,
 }
 
 const KEYS: &[&str] = &[
@@ -99,10 +102,11 @@ impl Settings {
         }
         let asked = settings.limits.clone();
         let fitted = match asked.max_memory {
-            Some(bytes) => asked.fit_memory(bytes),
-            None => asked.validate().map(|()| asked),
+            Some(bytes) => asked.clone().fit_memory(bytes),
+            None => asked.validate().map(|()| asked.clone()),
         };
         settings.limits = fitted.map_err(|error| unsound(file, &limits, error))?;
+        settings.asked = asked;
         Ok(settings)
     }
 
@@ -267,6 +271,21 @@ impl Settings {
         self.listen.clone().unwrap_or_else(|| vec![(Ipv4Addr::LOCALHOST, 0).into()])
     }
 
+    /// What became of limits that were too high for `max_memory`, each in words.
+    pub(crate) fn lowered(&self) -> Vec<String> {
+        let told = |limit: &Limit| {
+            let tell = |config| limit.unit.tell(limit.get(config));
+            Some(format!("{} from {} to {}", limit.key, self.before(limit)?, tell(&self.limits)))
+        };
+        LIMITS.iter().filter_map(told).collect()
+    }
+
+    /// What a limit was before it was lowered, if it was.
+    fn before(&self, limit: &Limit) -> Option<String> {
+        let before = limit.get(&self.asked);
+        (before != limit.get(&self.limits)).then(|| limit.unit.tell(before))
+    }
+
     /// Adds an address to the peer that it names, or a peer whose id is not known yet.
     fn peer(&mut self, address: Address) {
         let named = address.peer.is_some();
@@ -325,7 +344,11 @@ impl Settings {
         text += "\n[limits]\n";
         for limit in LIMITS {
             let value = limit.unit.write(limit.get(&self.limits));
-            text += &format!("# {}\n{} = {value}\n", limit.about, limit.key);
+            text += &format!("# {}\n", limit.about);
+            if let Some(before) = self.before(limit) {
+                text += &format!("# lowered from {before}, to fit max_memory\n");
+            }
+            text += &format!("{} = {value}\n", limit.key);
         }
         text
     }
@@ -341,16 +364,17 @@ pub(super) fn not_kept(addresses: &[Address], why: &dyn std::fmt::Display) -> Fa
 /// A limit that makes no sense, with the line of its key if the file has it.
 fn unsound(file: &File, limits: &[(String, Item<'_>)], error: ConfigError) -> Failure {
     let ConfigError { key, actual, min, max } = error;
-    let write = |value: u64| match Limit::named(key) {
-        Some(limit) => limit.unit.write(value).replace('"', ""),
-        None => value.to_string(),
+    let unit = Limit::named(key).map_or(Unit::Count, |limit| limit.unit);
+    let least = unit.tell_least(min);
+    let expected = match max {
+        u64::MAX => format!("expected at least {least}"),
+        max => format!("expected {least} to {}", unit.tell(max)),
     };
-    let expected = format!("expected {} to {}", write(min), write(max));
+    let actual = unit.tell(actual);
     match limits.iter().find(|(name, _)| *name == key) {
-        Some((_, item)) => item.wrong(format_args!("{expected}, found {}", write(actual))),
+        Some((_, item)) => item.wrong(format_args!("{expected}, found {actual}")),
         None => file.wrong(format_args!(
-            "limits.{key}: its default of {} does not fit the other limits: {expected}",
-            write(actual)
+            "limits.{key}: its default of {actual} does not fit the other limits: {expected}"
         )),
     }
 }

@@ -22,10 +22,24 @@ fn an_empty_file_says_nothing() {
     assert!(read("listen = []").unwrap().listens().is_empty());
 }
 
+/// The documented file with everything that it only shows: explanations have a space behind the #,
+/// entries of lists have four.
+fn documented() -> String {
+    let shown = |line: &str| {
+        let rest = line.strip_prefix('#').filter(|r| !r.starts_with(' ') || r.starts_with("    "));
+        rest.unwrap_or(line).to_owned() + "\n"
+    };
+    include_str!("../../node.toml").lines().map(shown).collect()
+}
+
 #[test]
 fn the_documented_file_is_the_default_but_for_what_it_shows() {
-    let text = include_str!("../../node.toml");
-    let settings = read(text).unwrap();
+    let mut as_it_is = read(include_str!("../../node.toml")).unwrap();
+    assert_eq!(std::mem::take(&mut as_it_is.protocols).len(), 3);
+    assert_eq!(as_it_is, Settings::default());
+
+    let text = documented();
+    let settings = read(&text).unwrap();
     assert_eq!(settings.limits, Config::default());
     assert_eq!(settings.key.as_deref(), Some(Path::new("/etc/headwater/node.pem")));
     assert!(settings.listens().len() > 1 && settings.peers.len() > 1);
@@ -49,13 +63,40 @@ fn the_documented_file_is_the_default_but_for_what_it_shows() {
 
 #[test]
 fn what_is_printed_is_read_again() {
-    let settings = read(include_str!("../../node.toml")).unwrap();
+    let settings = read(&documented()).unwrap();
     assert_eq!(read(&settings.to_toml()), Ok(settings));
     let mut settings = Settings::default();
     let odd = ProtocolId::new("/a \"b\" \\ \n\u{7f}é=").unwrap();
     settings.protocols.insert(odd, Action::Drop);
     settings.listen = Some(settings.listens());
     assert_eq!(read(&settings.to_toml()), Ok(settings));
+}
+
+#[test]
+fn what_max_memory_lowers_is_told() {
+    let settings = read("[limits]\nmax_memory = '1 GiB'\nassembly_max = '64 MiB'").unwrap();
+    let lowered = settings.lowered();
+    let of = |key: &str| lowered.iter().find(|line| line.starts_with(key));
+    assert!(
+        of("message_max from 16 MiB to ").is_some_and(|line| line.ends_with("iB")),
+        "{lowered:?}"
+    );
+    assert!(of("assembly_max from 64 MiB to ").is_some(), "{lowered:?}");
+    assert!(of("receive_streams_max from 100 to ").is_some(), "{lowered:?}");
+    assert!(of("peers_max").is_none() && of("max_memory").is_none(), "{lowered:?}");
+    let text = settings.to_toml();
+    let said =
+        "accepted, after unpacking\n# lowered from 16 MiB, to fit max_memory\nmessage_max = \"";
+    assert!(text.contains(said), "{text}");
+    // What is printed is read again as what it came to.
+    let again = read(&text).unwrap();
+    assert_eq!((&again.limits, again.lowered().len()), (&settings.limits, 0));
+    assert!(read("").unwrap().lowered().is_empty());
+    let least = complaint("[limits]\nmax_memory = '100 MiB'");
+    let (_, least) = least.split_once("limits.max_memory: expected at least ").unwrap();
+    let (mebibytes, found) = least.split_once(", found ").unwrap();
+    assert_eq!(found, "100 MiB");
+    read(&format!("[limits]\nmax_memory = '{mebibytes}'")).unwrap();
 }
 
 #[test]

@@ -66,6 +66,25 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// The value for people, who want to know about how much a large number of bytes is.
+    pub(crate) fn tell(self, value: u64) -> String {
+        const MEBI: u64 = 1 << 20;
+        if self == Self::Size && value > MEBI && value % MEBI != 0 {
+            // One digit, never above the value.
+            return format!("{}.{} MiB", value / MEBI, value % MEBI * 10 / MEBI);
+        }
+        self.write(value).replace('"', "")
+    }
+
+    /// The least that is accepted, for people: in round numbers, of which each is enough.
+    pub(crate) fn tell_least(self, value: u64) -> String {
+        const MEBI: u64 = 1 << 20;
+        let round = self == Self::Size && value > MEBI;
+        self.tell(if round { value.div_ceil(MEBI).saturating_mul(MEBI) } else { value })
+    }
+}
+
 fn integer(number: &DeInteger<'_>) -> Option<u64> {
     let digits = number.as_str().replace('_', "");
     u64::from_str_radix(&digits, number.radix()).ok()
@@ -120,6 +139,16 @@ mod tests {
         ] {
             assert_eq!(read(unit, text), value, "{text}");
         }
+    }
+
+    #[test]
+    fn people_are_told_round_numbers() {
+        let told = |value| (Unit::Size.tell(value), Unit::Size.tell_least(value));
+        assert_eq!(told(3 << 19), ("1.5 MiB".into(), "2 MiB".into()));
+        assert_eq!(told((16 << 20) - 1), ("15.9 MiB".into(), "16 MiB".into()));
+        assert_eq!(told(1 << 30), ("1 GiB".into(), "1 GiB".into()));
+        assert_eq!(told(65_535), ("65535 B".into(), "65535 B".into()));
+        assert_eq!(Unit::Count.tell_least(3 << 19), "1572864");
     }
 
     #[test]

@@ -144,6 +144,26 @@ fn what_a_node_is_told_is_printed_as_a_file() {
 }
 
 #[test]
+fn the_documented_file_runs_as_it_lies_there() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/node.toml");
+    let mut node = Running::start(&["node", "--config", path]);
+    assert!(node.line().starts_with("/ip4/127.0.0.1/tcp/"));
+    node.signal("TERM");
+    assert_eq!(node.wait().status, Some(0));
+}
+
+#[test]
+fn limits_that_max_memory_lowers_are_told_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.toml");
+    fs::write(&path, "[limits]\nmax_memory = '1 GiB'\n").unwrap();
+    let mut node = Running::start(&["node", "--config", path.to_str().unwrap()]);
+    let told = node.complaint();
+    assert!(told.contains("msg=\"lowered to fit max_memory\""), "{told}");
+    assert!(told.contains("limits=\"message_max from 16 MiB to "), "{told}");
+}
+
+#[test]
 fn a_key_beside_the_file_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("node.pem");
