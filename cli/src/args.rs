@@ -45,7 +45,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run six nodes in this process, on tokio, smol and mio, and let them talk over loopback.
     #[command(after_help = MORE_HELP)]
-    Demo(Secured),
+    Demo(Demo),
     /// Run many nodes in virtual time on a network that fails as a seed says, and check that they
     /// keep what they promise and heal.
     #[command(after_help = MORE_HELP)]
@@ -99,7 +99,7 @@ impl Command {
     /// How the links of the command are secured; `None` if it makes none between nodes.
     pub(crate) const fn secured(&self) -> Option<&Secured> {
         match self {
-            Self::Demo(secured) => Some(secured),
+            Self::Demo(args) => Some(&args.secured),
             Self::Node(args) => Some(&args.secured),
             Self::Listen(args) => Some(&args.common.secured),
             Self::Send(args) => Some(&args.common.secured),
@@ -122,6 +122,17 @@ pub(crate) struct Secured {
     /// ids are not proven. Both sides have to be told so; without it they speak TLS.
     #[arg(long)]
     pub(crate) insecure: bool,
+}
+
+/// Run six nodes.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave the nodes and their status page as they are when all is over, until interrupted.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// How their links are secured.
+    #[command(flatten)]
+    pub(crate) secured: Secured,
 }
 
 /// Run a node.

@@ -81,7 +81,7 @@ fn run(report: Report, cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keygen(args) => keys::keygen(report, args.path()),
         Command::Id(args) => keys::id(report, args.path()),
-        Command::Demo(_) => demo::run(report, security(report, insecure)),
+        Command::Demo(args) => demo::run(report, security(report, insecure), args.keep),
         Command::Sim(args) => sim::run(report, &args),
         Command::Replay(args) => replay::run(report, &args),
         Command::Man(args) => manual::pages(report, &args),

@@ -69,8 +69,8 @@ impl Status {
             let _ = writeln!(text, "  {:>3}  {}", status.code(), status.meaning());
         }
         text.push_str(
-            "A node, and a listener with --keep that has no transfer under way, end with 0 at the \
-             first\nSIGINT or SIGTERM.",
+            "A node, and with --keep a listener that has no transfer under way or a demo that is \
+             over,\nend with 0 at the first SIGINT or SIGTERM.",
         );
         text
     }

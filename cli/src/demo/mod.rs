@@ -64,12 +64,12 @@ async fn serve(scene: &Scene, stage: &Stage) -> Result<Option<Server>, Failure> 
     }
 }
 
-/// Runs the command.
+/// Runs the command. What is kept (`keep`) stays until the first signal, which is no failure then.
 ///
 /// # Errors
 ///
 /// [`Status::Off`] if a step was not over in time, or a count or a checksum is off.
-pub(crate) fn run(report: Report, security: Security) -> Result<(), Failure> {
+pub(crate) fn run(report: Report, security: Security, keep: bool) -> Result<(), Failure> {
     let runtime = ::tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -90,11 +90,17 @@ pub(crate) fn run(report: Report, security: Security) -> Result<(), Failure> {
             let page = runtime.block_on(serve(&scene, &stage))?;
             if let Some(Server { url, .. }) = &page {
                 report.event(crate::event::Event::Admin { url });
-                report.remark(&format!("what the nodes are doing: {url}"));
+                let time = if keep { "until interrupted" } else { "while this runs; see --keep" };
+                report.remark(&format!("what the nodes are doing, {time}: {url}"));
             }
             let view = view::View::start(report, Arc::clone(&scene));
             let outcome = steps::play(&mut stage);
             view.finish();
+            if keep && outcome.is_ok() {
+                report
+                    .remark("all is over; the nodes stay until interrupted, then comes the table");
+                scene.until_ended();
+            }
             stage.stop();
             outcome
         });

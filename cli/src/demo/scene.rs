@@ -294,6 +294,12 @@ impl Scene {
         }
     }
 
+    /// Waits until the demo is ended from outside.
+    pub(crate) fn until_ended(&self) {
+        let state = self.lock();
+        drop(self.changed.wait_while(state, |state| state.end.is_none()));
+    }
+
     /// Fails if the demo was ended.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         self.lock().end.clone().map_or(Ok(()), Err)

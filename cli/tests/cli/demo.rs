@@ -50,6 +50,22 @@ fn six_nodes_talk_across_runtimes_and_every_checksum_is_right() {
 }
 
 #[test]
+fn what_is_kept_stays_until_interrupted() {
+    let mut demo = Running::start(&["demo", "--keep"]);
+    let told = demo.complaint();
+    let (_, url) = told.split_once("what the nodes are doing, until interrupted: ").unwrap();
+    while !demo.complaint().contains("the nodes stay until interrupted") {}
+    let status = run(&["status", "--json", "--admin", url]);
+    assert_eq!(status.status, Some(0), "{status:?}");
+    let nodes: Value = serde_json::from_str(&status.stdout[0]).unwrap();
+    assert!(nodes["nodes"].as_array().unwrap().iter().all(|node| node["running"] == true));
+    demo.signal("INT");
+    let ended = demo.wait();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(!ended.stdout.iter().any(|line| line.contains("interrupted")), "{ended:?}");
+}
+
+#[test]
 fn an_interrupt_ends_it() {
     let mut demo = Running::start(&["demo", "--json"]);
     demo.until(|event| event["event"] == "message");
