@@ -47,6 +47,7 @@ fn the_readmes_examples_are_the_compiled_ones_and_short() {
     }
     for (file, code) in &examples[..2] {
         assert_eq!(read(file), *code, "the first two are whole files");
+        assert!(!code.contains("main() -> Result"), "{file} would print an error as Debug does");
     }
 }
 

@@ -4,23 +4,28 @@
 
 use headwater_async_std::{Builder, NodeKey, ProtocolId, Started};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    smol::block_on(async {
-        // A key that is read from a file gives the node the same id each time.
-        let key = NodeKey::generate()?;
-        let Started { node, mut messages, .. } = Builder::new(&key)?.start()?;
+fn main() {
+    if let Err(error) = smol::block_on(echo()) {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
 
-        node.register(ProtocolId::new("/echo/1.0.0")?).await?;
-        let address = node.listen("127.0.0.1:0".parse()?).await?;
-        println!("/ip4/{}/tcp/{}/p2p/{}", address.ip(), address.port(), node.id());
+async fn echo() -> Result<(), Box<dyn std::error::Error>> {
+    // A key that is read from a file gives the node the same id each time.
+    let key = NodeKey::generate()?;
+    let Started { node, mut messages, .. } = Builder::new(&key)?.start()?;
 
-        while let Some(message) = messages.recv().await {
-            // A peer that left, or that does not take the protocol itself, gets no answer.
-            let sent = node.send_wait(&message.peer, &message.protocol, message.payload).await;
-            if let Err(error) = sent {
-                eprintln!("{}: {error}", message.peer);
-            }
+    node.register(ProtocolId::new("/echo/1.0.0")?).await?;
+    let address = node.listen("127.0.0.1:0".parse()?).await?;
+    println!("/ip4/{}/tcp/{}/p2p/{}", address.ip(), address.port(), node.id());
+
+    while let Some(message) = messages.recv().await {
+        // A peer that left, or that does not take the protocol itself, gets no answer.
+        let sent = node.send_wait(&message.peer, &message.protocol, message.payload).await;
+        if let Err(error) = sent {
+            eprintln!("{}: {error}", message.peer);
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }

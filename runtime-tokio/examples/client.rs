@@ -3,7 +3,14 @@
 use headwater_tokio::{Address, Builder, Bytes, NodeKey, ProtocolId, Started};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() {
+    if let Err(error) = ask().await {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+async fn ask() -> Result<(), Box<dyn std::error::Error>> {
     let address: Address = std::env::args().nth(1).ok_or("the address is missing")?.parse()?;
     let key = NodeKey::generate()?;
     let Started { node, mut messages, .. } = Builder::new(&key)?.start()?;

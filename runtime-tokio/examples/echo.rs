@@ -3,7 +3,14 @@
 use headwater_tokio::{Builder, NodeKey, ProtocolId, Started};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() {
+    if let Err(error) = echo().await {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+async fn echo() -> Result<(), Box<dyn std::error::Error>> {
     // A key that is read from a file gives the node the same id each time.
     let key = NodeKey::generate()?;
     let Started { node, mut messages, .. } = Builder::new(&key)?.start()?;

@@ -4,7 +4,14 @@
 use headwater_tokio::{Address, Builder, NodeKey, Notification, Started, Tls};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() {
+    if let Err(error) = keep().await {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+async fn keep() -> Result<(), Box<dyn std::error::Error>> {
     let peers = std::env::args().skip(1).map(|text| text.parse());
     let peers: Vec<Address> = peers.collect::<Result<_, _>>()?;
     let key = NodeKey::generate()?;

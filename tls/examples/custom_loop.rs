@@ -102,7 +102,14 @@ impl Loop {
         sent.map(drop)
     }
 }
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("{error}");
+        process::exit(1);
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let target = env::args().nth(1).ok_or("an address to listen on or to dial, please")?;
     let dials = target.starts_with('/');
     let start = std::time::Instant::now();
