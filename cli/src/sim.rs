@@ -191,7 +191,7 @@ impl Watch {
         if bar.is_none() && !report.is_json() {
             let minutes = args.minutes.as_secs_f64() / 60.0;
             report.remark(&format!(
-                "{} of {} nodes and {minutes} simulated minutes, {jobs} at a time",
+                "{} of {} nodes, {minutes} min simulated, {jobs} at a time",
                 counted(asked),
                 args.nodes
             ));

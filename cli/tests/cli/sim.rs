@@ -11,7 +11,7 @@ fn it_says_what_it_does_and_then_what_it_came_to() {
     let ended = run(&SMALL);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let first = &ended.stderr[0];
-    assert!(first.contains("3 seeds of 3 nodes and 0.1 simulated minutes"), "{ended:?}");
+    assert!(first.contains("3 seeds of 3 nodes, 0.1 min simulated"), "{ended:?}");
     assert!(ended.stdout[0].starts_with("3 seeds, 0 failed: "), "{ended:?}");
     let ended = run(&[&SMALL[..], &["--json"]].concat());
     assert!(ended.stderr.is_empty(), "{ended:?}");
