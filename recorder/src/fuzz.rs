@@ -5,9 +5,9 @@ use crate::{Recording, Timeline, replay};
 /// Steps of one log that are run again.
 const STEPS_MAX: usize = 10_000;
 
-/// Reads `bytes` as a file; reads and runs again what is in it.
+/// Reads `bytes` as a file; reads and runs again as much as is whole of what is in it.
 pub fn file(bytes: &[u8]) {
-    let Ok(recording) = Recording::from_bytes(bytes.to_vec()) else { return };
+    let Ok((recording, _)) = Recording::salvage(bytes.to_vec()) else { return };
     for line in Timeline::new(&recording).take(STEPS_MAX) {
         assert!(!line.text.is_empty());
     }
