@@ -14,26 +14,41 @@ pub(crate) struct Alarm<R: Runtime> {
     runtime: R,
     timer: R::Timer,
     armed: Option<Instant>,
+    /// It is to be looked at: its waker was called, or it was set.
+    has_news: bool,
 }
 
 impl<R: Runtime> Alarm<R> {
     pub(crate) fn new(runtime: R) -> Self {
         let timer = runtime.timer();
-        Self { runtime, timer, armed: None }
+        Self { runtime, timer, armed: None, has_news: false }
     }
 
-    /// Whether `deadline` has come; else the task is woken at that time.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+    /// Whether `deadline` has come at `now`; else the task is woken at that time. `fired` says
+    /// that the waker of an earlier call was called: only then may the timer have news.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        deadline: Option<Instant>,
+        fired: bool,
+    ) -> Poll<()> {
+        self.has_news |= fired;
         let Some(deadline) = deadline else { return Poll::Pending };
-        if self.runtime.now() >= deadline {
+        if now >= deadline {
             return Poll::Ready(());
         }
         loop {
             if self.armed.is_none_or(|armed| deadline < armed) {
                 self.timer.set(deadline);
                 self.armed = Some(deadline);
+                self.has_news = true;
+            }
+            if !self.has_news {
+                return Poll::Pending;
             }
             if self.timer.poll(cx).is_pending() {
+                self.has_news = false;
                 return Poll::Pending;
             }
             self.armed = None;
@@ -58,15 +73,21 @@ mod tests {
         let mut alarm = Alarm::new(runtime.clone());
         let mut cx = Context::from_waker(Waker::noop());
         let at = |seconds| Instant::ZERO.after(Duration::from_secs(seconds));
-        assert!(alarm.poll(&mut cx, None).is_pending());
-        assert!(alarm.poll(&mut cx, Some(at(60))).is_pending());
-        assert!(alarm.poll(&mut cx, Some(at(20))).is_pending());
-        assert!(alarm.poll(&mut cx, Some(at(40))).is_pending());
+        let mut poll = |deadline: Option<u64>, fired| {
+            alarm.poll(&mut cx, runtime.now(), deadline.map(at), fired)
+        };
+        assert!(poll(None, false).is_pending());
+        assert!(poll(Some(60), false).is_pending());
+        assert!(poll(Some(20), false).is_pending());
+        assert!(poll(Some(40), false).is_pending());
         assert_eq!(runtime.timers(), [at(60), at(20)], "not set for one that is later");
         runtime.advance(Duration::from_secs(20));
-        assert!(alarm.poll(&mut cx, Some(at(40))).is_pending(), "fired where it stood");
+        assert!(poll(Some(40), true).is_pending(), "fired where it stood");
         assert_eq!(runtime.timers(), [at(60), at(20), at(40)]);
         runtime.advance(Duration::from_secs(20));
-        assert!(alarm.poll(&mut cx, Some(at(40))).is_ready());
+        assert!(poll(Some(40), true).is_ready());
+        // It fired for a deadline that had come already: the next one is not forgotten.
+        assert!(poll(Some(50), false).is_pending());
+        assert_eq!(runtime.timers(), [at(60), at(20), at(40), at(50)]);
     }
 }

@@ -10,7 +10,8 @@
 //! requests; one entry for each caller that waits for a snapshot.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::Waker;
 
 use bytes::Bytes;
 use event_listener::Event;
@@ -38,6 +39,12 @@ pub(crate) const HURRY: u32 = 1 << 4;
 pub(crate) const LEAVE: u32 = 1 << 5;
 /// Somebody wants to know how the connection does.
 pub(crate) const ASKED: u32 = 1 << 6;
+/// The socket may have bytes.
+pub(crate) const READABLE: u32 = 1 << 7;
+/// The socket may take bytes.
+pub(crate) const WRITABLE: u32 = 1 << 8;
+/// The timer has fired.
+pub(crate) const TIMER: u32 = 1 << 9;
 
 /// One connection, as seen by every other task.
 #[derive(Debug)]
@@ -97,7 +104,28 @@ impl Room {
     }
 }
 
+/// Wakes the task of a connection with one signal, so that it knows what woke it.
+struct Nudge {
+    link: Arc<Link>,
+    signal: u32,
+}
+
+impl std::task::Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.link.wake.set(self.signal);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.link.wake.set(self.signal);
+    }
+}
+
 impl Link {
+    /// A waker that leaves `signal` for the connection's task.
+    pub(crate) fn nudge(self: &Arc<Self>, signal: u32) -> Waker {
+        Waker::from(Arc::new(Nudge { link: Arc::clone(self), signal }))
+    }
+
     pub(crate) fn new(id: ConnectionId, outbox: Outbox) -> Self {
         Self {
             id,

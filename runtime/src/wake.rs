@@ -33,6 +33,11 @@ impl Wake {
         self.state.swap(0, Ordering::AcqRel) & !ASLEEP
     }
 
+    /// Whether one of these signals is there.
+    pub(crate) fn has(&self, signals: u32) -> bool {
+        self.state.load(Ordering::Acquire) & signals != 0
+    }
+
     /// Goes to sleep; `false` if a signal is there, and the task has to look again.
     pub(crate) fn sleep(&self, waker: &Waker) -> bool {
         {

@@ -73,9 +73,9 @@ impl Link {
         matches!(self, Self::Closed)
     }
 
-    pub(super) const fn poll(&mut self, flushed: bool) -> Option<LinkCommand> {
+    pub(super) fn poll(&mut self, flushed: impl FnOnce() -> bool) -> Option<LinkCommand> {
         let (next, command) = match self {
-            Self::FinishDue if flushed => (Self::Finished, LinkCommand::Finish),
+            Self::FinishDue if flushed() => (Self::Finished, LinkCommand::Finish),
             Self::CloseDue => (Self::Closed, LinkCommand::Close),
             Self::AbortDue => (Self::Closed, LinkCommand::Abort),
             _ => return None,

@@ -229,7 +229,9 @@ impl<C: SecureChannel> Connection<C> {
             self.report = ToNode::default();
             return None;
         }
-        self.report.undelivered.merge(core::mem::take(&mut self.lanes.undelivered));
+        if !self.lanes.undelivered.is_empty() {
+            self.report.undelivered.merge(core::mem::take(&mut self.lanes.undelivered));
+        }
         self.report.alive |= self.outer.poll_probed();
         // The other end opens its pool when it has its second verdict.
         if !self.settled && self.phase == Phase::Live && self.uni.remote_open() > 0 {
@@ -255,8 +257,9 @@ impl<C: SecureChannel> Connection<C> {
 
     /// Takes what has to be done with the link.
     pub fn poll_link_command(&mut self) -> Option<LinkCommand> {
-        let flushed = !self.has_output();
-        let command = self.link.poll(flushed)?;
+        let mut link = self.link;
+        let command = link.poll(|| !self.has_output())?;
+        self.link = link;
         self.note(|| Note::LinkCommand(command));
         self.on_link_command(command);
         Some(command)

@@ -16,8 +16,8 @@ pub struct PoolConfig {
     /// An idle stream with less credit than this, in bytes, is not lent. Half of the peer's
     /// window: it returns credit before the rest falls below that.
     pub credit_min: u32,
-    /// A stream with this much credit, in bytes, is lent without looking for a better one. Below
-    /// all of a window, because a stream that has carried little is as good as a new one.
+    /// The stream that has been idle longest is lent without looking for a better one if it has
+    /// this much credit, in bytes: what it lacks of a window is about to come back.
     pub credit_full: u32,
     /// The wait after a failed open; above zero.
     pub backoff_min: Duration,
@@ -26,13 +26,13 @@ pub struct PoolConfig {
 }
 
 impl Default for PoolConfig {
-    /// 10 streams, 100 at most; half and five eighths of a window of 256 KiB; 100 ms to 5 s.
+    /// 10 streams, 100 at most; half a window of 256 KiB is enough and full; 100 ms to 5 s.
     fn default() -> Self {
         Self {
             init: 10,
             cap: 100,
             credit_min: 128 << 10,
-            credit_full: 160 << 10,
+            credit_full: 128 << 10,
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
         }

@@ -157,9 +157,9 @@ fn streams_that_are_opening_count() {
 fn the_stream_with_the_most_credit_is_lent() {
     let table: [(&[u32], Option<usize>); 9] = [
         (&[FULL, FULL + 1, 0], Some(0)),    // the first will do
-        (&[FULL - 1, FULL, FULL], Some(0)), // so will this one
-        (&[FULL / 8 * 5 - 1, FULL, FULL], Some(1)),
-        (&[FULL / 2, FULL / 2 + 1, 7], Some(1)),
+        (&[FULL / 2, FULL, FULL], Some(0)), // so will this one
+        (&[FULL / 2 - 1, FULL, FULL], Some(1)),
+        (&[FULL / 2 - 1, FULL / 2 + 1, 7], Some(1)),
         (&[FULL / 2, FULL / 2, 7], Some(0)),
         (&[FULL / 2 - 1, FULL / 2, 7], Some(1)),
         (&[FULL / 2 - 1, 0, 7], None),

@@ -8,6 +8,7 @@ use headwater_core::time::Instant;
 
 use super::{BYTES_MAX, Task};
 use crate::cause;
+use crate::link::ORDER;
 use crate::runtime::{Runtime, Socket};
 
 /// Pieces of one vectored write.
@@ -19,7 +20,7 @@ const READS_MAX: usize = 8;
 impl<C: SecureChannel, R: Runtime> Task<C, R> {
     /// Writes until there is nothing to write, the socket takes no more, or the share of a poll is
     /// used up; a round that has read as much as it may still writes.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
+    pub(super) fn write(&mut self, now: Instant) {
         while self.writable && self.connection.wants_transmit() && self.moved < 2 * BYTES_MAX {
             let Some(socket) = &mut self.socket else { return };
             let mut chunks: [&[u8]; PIECES] = [&[]; PIECES];
@@ -31,7 +32,8 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             for (slice, chunk) in slices.iter_mut().zip(&chunks[..count]) {
                 *slice = IoSlice::new(chunk);
             }
-            match socket.poll_write(cx, &slices[..count]) {
+            let mut cx = Context::from_waker(&self.write_waker);
+            match socket.poll_write(&mut cx, &slices[..count]) {
                 Poll::Ready(Ok(written)) => {
                     self.written += written;
                     self.moved += written;
@@ -54,14 +56,15 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
     ///
     /// A read that does not fill the buffer has emptied the socket, as a rule: runtimes remember
     /// that, and the next one asks the system nothing.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) {
+    pub(super) fn read(&mut self, now: Instant) {
         for _ in 0..READS_MAX {
             let Some(socket) = &mut self.socket else { return };
             if !self.readable {
                 return;
             }
             let Some(buffer) = self.connection.recv_buf() else { return };
-            match socket.poll_read(cx, buffer) {
+            let mut cx = Context::from_waker(&self.read_waker);
+            match socket.poll_read(&mut cx, buffer) {
                 Poll::Ready(Ok(0)) => {
                     self.readable = false;
                     self.ended = true;
@@ -71,7 +74,9 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
                 Poll::Ready(Ok(read)) => {
                     self.moved += read;
                     // Node's word came before the bytes that depend on it.
-                    self.take_order(now);
+                    if self.link.wake.has(ORDER) {
+                        self.take_order(now);
+                    }
                     let _whole = self.connection.handle_received(now);
                 }
                 Poll::Pending => {

@@ -45,6 +45,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
 
     /// Lends streams to those who wait, as long as there are any.
     pub(super) fn lend(&mut self, now: Instant) {
+        self.borrowers_wait = false;
         while let Some(request) = self.next_request() {
             match self.connection.lend(now) {
                 Ok(id) => {
@@ -56,6 +57,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
                 }
                 Err(BorrowError::Pending | BorrowError::Exhausted) if !self.shut => {
                     lock(&self.link.desk).requests.push_front(request);
+                    self.borrowers_wait = true;
                     return;
                 }
                 Err(error) => {
@@ -76,8 +78,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
     }
 
     /// Tells holders of streams what the machine says of them, and lends what came free.
-    pub(super) fn lane_news(&mut self) {
-        let now = self.runtime.now();
+    pub(super) fn lane_news(&mut self, now: Instant) {
         while let Some((id, news)) = self.connection.poll_lane() {
             match news {
                 LaneNews::Wants => self.feed_lane(now, id),
@@ -90,7 +91,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
                 }
             }
         }
-        if !lock(&self.link.desk).requests.is_empty() {
+        if self.borrowers_wait {
             self.lend(now);
         }
     }

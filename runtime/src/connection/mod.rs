@@ -11,7 +11,7 @@ mod gather;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use headwater_core::connection::{Connection, LaneId};
 use headwater_core::contract::LinkCommand;
@@ -27,7 +27,9 @@ use gather::Gathering;
 use crate::alarm::Alarm;
 use crate::inbox::give_back;
 use crate::lanes::Lane;
-use crate::link::{ASKED, HURRY, INBOX, LANES, LEAVE, Link, ORDER, OUTBOX};
+use crate::link::{
+    ASKED, HURRY, INBOX, LANES, LEAVE, Link, ORDER, OUTBOX, READABLE, TIMER, WRITABLE,
+};
 use crate::runtime::{Runtime, Socket};
 use crate::shared::Shared;
 use crate::wake::lock;
@@ -50,10 +52,14 @@ pub(crate) struct Task<C, R: Runtime> {
     shared: Arc<Shared>,
     runtime: R,
     alarm: Alarm<R>,
-    /// Not known to be empty. Both bits hold for one poll of the task: the socket wakes it.
+    /// Not known to be empty, until a read finds it so; then `read_waker` tells.
     readable: bool,
     /// Not known to be full.
     writable: bool,
+    read_waker: Waker,
+    write_waker: Waker,
+    timer_waker: Waker,
+    timer_fired: bool,
     /// The other side has ended its half.
     ended: bool,
     /// What the shared outbox may have in it.
@@ -61,6 +67,8 @@ pub(crate) struct Task<C, R: Runtime> {
     /// Empty batches, at most three.
     spare: Vec<Batch>,
     lanes: BTreeMap<LaneId, Arc<Lane>>,
+    /// Requests for streams are on the desk that could not be met.
+    borrowers_wait: bool,
     /// Kept for its memory.
     marked: Vec<LaneId>,
     /// Bytes written in this round and, until the task looked once more, in the one before.
@@ -108,6 +116,10 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
         Self {
             connection,
             socket: Some(socket),
+            read_waker: link.nudge(READABLE),
+            write_waker: link.nudge(WRITABLE),
+            timer_waker: link.nudge(TIMER),
+            timer_fired: false,
             link,
             shared,
             alarm: Alarm::new(runtime.clone()),
@@ -118,6 +130,7 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
             outbox_filled: Sizes::NONE,
             spare: Vec::new(),
             lanes: BTreeMap::new(),
+            borrowers_wait: false,
             marked: Vec::new(),
             written: 0,
             moved: 0,
@@ -138,10 +151,9 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        (self.readable, self.writable) = (!self.ended, true);
         self.moved = 0;
         for _ in 0..ROUNDS_MAX {
-            self.round(cx);
+            self.round();
             if self.is_done() {
                 return Poll::Ready(());
             }
@@ -167,17 +179,19 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
     }
 
     /// Does once everything that can be done without waiting.
-    fn round(&mut self, cx: &mut Context<'_>) {
+    fn round(&mut self) {
         let now = self.runtime.now();
         self.take_signals(now);
-        self.write(cx, now);
-        self.read(cx, now);
+        self.write(now);
+        self.read(now);
         self.publish(now);
-        self.lane_news();
+        self.lane_news(now);
         self.report(now);
         self.link.publish_load(self.connection.load());
         let deadline = self.connection.next_timeout().map(|deadline| deadline.at);
-        if self.alarm.poll(cx, deadline).is_ready() {
+        let fired = std::mem::take(&mut self.timer_fired);
+        let mut cx = Context::from_waker(&self.timer_waker);
+        if self.alarm.poll(&mut cx, now, deadline, fired).is_ready() {
             self.connection.handle_timeout(self.runtime.now());
             self.link.wake.set(ORDER);
         }
@@ -185,6 +199,9 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
 
     fn take_signals(&mut self, now: Instant) {
         let signals = self.link.wake.take();
+        self.readable |= signals & READABLE != 0 && !self.ended;
+        self.writable |= signals & WRITABLE != 0;
+        self.timer_fired |= signals & TIMER != 0;
         if signals & OUTBOX != 0 {
             self.outbox_filled = Sizes::BOTH;
         }

@@ -125,7 +125,7 @@ where
             moved |= self.take_accepted();
             moved |= self.take_ended();
             let deadline = self.core.next_timeout().map(|deadline| deadline.at);
-            if self.alarm.poll(cx, deadline).is_ready() {
+            if self.alarm.poll(cx, self.runtime.now(), deadline, true).is_ready() {
                 self.core.handle_timeout(self.runtime.now());
                 moved = true;
             }
