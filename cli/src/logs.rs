@@ -20,6 +20,7 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::progress::aside;
 use repeats::{Line, Repeats};
 
 /// What the node itself does: it starts, listens, stops.
@@ -66,7 +67,7 @@ pub(crate) fn start(told: Option<&str>, quiet: Level) {
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Lines)
         .event_format(KeyValue)
         .init();
 }
@@ -87,7 +88,21 @@ pub(crate) fn tell_all() {
 fn write_all(lines: &[String]) {
     let time = time();
     let text: String = lines.iter().map(|line| format!("time={time} {line}\n")).collect();
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = Lines.write_all(text.as_bytes());
+}
+
+/// Standard error, on which whole lines are written.
+struct Lines;
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        aside(|| io::stderr().lock().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Checks what `--log` takes, and writes out the names of subsystems.

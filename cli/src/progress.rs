@@ -1,5 +1,6 @@
 //! How far a transfer is: a bar on a terminal, events for `--json`, else nothing.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +10,22 @@ use crate::report::{self, Report};
 
 /// The time between two events.
 const EVENT_EVERY: Duration = Duration::from_millis(500);
+
+/// The bar that stands on the terminal, if there is one.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Writes a line on standard error: what shows a transfer there makes room meanwhile.
+pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+fn stands(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
 
 /// Shows one transfer.
 #[derive(Debug)]
@@ -26,6 +43,7 @@ impl Progress {
         let bar = report.draws().then(|| {
             let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
             bar.set_style(style(total.is_some()));
+            stands(Some(bar.clone()));
             bar
         });
         Self { report, total, bytes: 0, told: Instant::now(), bar }
@@ -56,6 +74,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
+            stands(None);
             bar.finish_and_clear();
         }
     }

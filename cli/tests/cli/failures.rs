@@ -73,7 +73,11 @@ fn a_second_sender_is_refused_and_the_first_goes_on() {
     let (first, listener, address) = midway(&to);
     check(&run(&["send", &address]), 7, "another sender");
     assert_eq!(first.end().status, Some(0));
-    assert_eq!(listener.end().status, Some(0));
+    let ended = listener.end();
+    assert_eq!(ended.status, Some(0));
+    let told =
+        "level=warn target=headwater::file msg=\"sender turned away: a transfer is under way\"";
+    assert!(ended.stderr.iter().any(|line| line.contains(told)), "{ended:?}");
     assert_eq!(fs::read(to).unwrap(), noise(100_000));
 }
 
