@@ -2,11 +2,13 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+mod leases;
 mod memory;
 
 use core::fmt;
 use core::time::Duration;
 
+use crate::lease::STREAMS_SURE;
 use crate::peers::Elimination;
 use crate::supervisor::BackoffConfig;
 
@@ -35,7 +37,11 @@ pub struct Config {
     /// sure of room for one message of `message_max`, also where that comes to more; what it
     /// reserves beyond that it leases. Default 32 MiB.
     pub assembly_max: usize,
-    /// Bytes that all connections together may lease. Default 64 MiB.
+    /// Bytes that all connections together may lease: for half-received messages beyond one each,
+    /// for receive streams beyond 12 each, and for windows that grow. Window growth gets none of
+    /// the last half, streams none of the last quarter. Buffers that grow have as much to spare, so
+    /// twice as much may be held. Default 64 GiB, which is more than [`Config::default`] lets its
+    /// connections use.
     pub leases_max: usize,
     /// Whether payloads are sent as gzip where that makes them smaller. Default no.
     pub compress: bool,
@@ -47,7 +53,8 @@ pub struct Config {
     /// Send streams toward one peer, over all its connections. Default 100, which is what an
     /// original node accepts in silence.
     pub send_streams_max: usize,
-    /// Receive streams that one peer may open, over all its connections. Default 100.
+    /// Receive streams that one peer may open, over all its connections. Each connection is sure
+    /// of 12, and leases the others. Default 100.
     pub receive_streams_max: usize,
 
     /// Connected peers, required ones included. Default 20.
@@ -103,7 +110,7 @@ pub struct Config {
     /// What an outer (session) receive window may grow to, in bytes. Default 8 MiB.
     pub window_outer_max: u32,
     /// Sum of what the inner windows of one connection may grow beyond their initial size, in
-    /// bytes. Default 16 MiB.
+    /// bytes; it is leased. Default 16 MiB.
     pub window_growth_max: u64,
 
     /// From a link's start until an identity is proven. Default 10 s.
@@ -173,7 +180,7 @@ impl Config {
     const DEFAULT: Self = Self {
         message_max: 16 * MIB,
         assembly_max: 32 * MIB,
-        leases_max: 64 * MIB,
+        leases_max: (64 * MIB).saturating_mul(1024),
         compress: false,
         protocols_max: 1024,
         send_streams_initial: 10,
@@ -273,7 +280,7 @@ impl Config {
         size("assembly_max", self.assembly_max, MIB, 1 << 30)?;
         let message_ceiling = self.assembly_max.saturating_sub(PACKAGE_OVERHEAD_MAX);
         size("message_max", self.message_max, 1, message_ceiling)?;
-        size("leases_max", self.leases_max, 0, 1 << 30)?;
+        in_range("leases_max", self.leases_max as u64, 0, 1 << 40)?;
         size("large_min", self.large_min, 512, MIB)?;
         size("outbox_max", self.outbox_max, 4 * KIB, 64 * MIB)?;
         size("output_max", self.output_max, 16 * KIB, 64 * MIB)?;
@@ -298,7 +305,7 @@ impl Config {
         count("send_streams_max", self.send_streams_max, least, 256)?;
         let initial_max = self.send_pool_max().saturating_sub(1);
         count("send_streams_initial", self.send_streams_initial, 1, initial_max)?;
-        let least = self.connections_per_peer_max.saturating_mul(12);
+        let least = self.connections_per_peer_max.saturating_mul(STREAMS_SURE);
         count("receive_streams_max", self.receive_streams_max, least, 256)?;
         count("peers_max", self.peers_max, 1, 1_000_000)?;
         count("pending_max", self.pending_max, 1, 1_000_000)?;
@@ -318,17 +325,17 @@ impl Config {
         self.message_max.saturating_add(PACKAGE_OVERHEAD_MAX)
     }
 
-    /// Bytes that a connection may lease for more of them.
-    pub(crate) fn lease_max(&self) -> usize {
-        let share = self.assembly_max.checked_div(self.connections_per_peer_max).unwrap_or(0);
-        share.saturating_sub(self.assembly_base()).min(self.leases_max)
-    }
-
     /// Places for peers that join before somebody has made room for them, or that are leaving:
     /// their connections are as many as may be ending, within reason.
     pub(crate) fn further_places(&self) -> usize {
         let places = self.ending_max.checked_div(self.connections_per_peer_max).unwrap_or(0);
         places.min(self.peers_max).max(2)
+    }
+
+    /// Connections that may be live at a time.
+    pub(crate) fn live_max(&self) -> usize {
+        let peers = self.peers_max.saturating_add(self.further_places());
+        peers.saturating_mul(self.connections_per_peer_max)
     }
 
     /// How many peers may be required: `required_max`, and without `overcommit` no more than

@@ -1,57 +1,160 @@
-//! Room for messages in assembly that connections share: who has how much of it, and who is next.
+//! Room that connections share: who has how much of it, and who is next.
 //!
-//! A message longer than the window of its stream reserves its length before it gets more credit.
-//! Each connection is sure of room for one message of the greatest length. What it reserves beyond
-//! that it leases: [`ByteLeases`] is the ledger of the node, [`ByteGate`] the side of one
-//! connection, which decides from its lease alone. They talk through the mailboxes, where what was
-//! granted and what was given back adds up, so nothing depends on when a mailbox is delivered.
+//! Each connection is sure of what every peer needs: a message of the greatest length, and
+//! [`STREAMS_SURE`] streams with the window that a stream begins with. What it promises its peer
+//! beyond that it leases, for one of three [purposes](Purpose): [`ByteLeases`] is the ledger of
+//! the node, a [`ByteGate`] for each purpose the side of one connection, which decides from its
+//! lease alone. They talk through the mailboxes, where what was granted and what was given back
+//! adds up, so nothing depends on when a mailbox is delivered.
 //!
 //! ```text
 //! ByteGate                               ByteLeases
 //!   admit(len) -> false
-//!   poll_request() -> n     --n-->         ask(connection, n)
+//!   poll_request() -> n     --n-->         ask(connection, purpose, n)
 //!   granted(n)             <--n--          poll_grant()
 //!   release(len)
 //!   poll_return() -> n      --n-->         give_back(connection, n)
+//!   set_crowded(yes)       <-yes--         is_crowded_for(connection)
+//!                                          end(connection): no more grants
 //!   gone with its connection               close(connection)
 //! ```
 //!
-//! States of a gate: it has asked, or it has not. It asks when a message does not fit, once for
-//! what that one lacks, in whole steps; it gives back whole steps as soon as nothing waits and
-//! they are not used.
+//! States of a gate: it has asked, or it has not; others wait, or they do not. It asks when it
+//! lacks something, once until that is granted, in whole steps; it gives back whole steps that
+//! are not used, as soon as nothing of its own waits, and at once while others do.
+//!
+//! Under pressure windows stop to grow first: nothing is granted for that beyond half of the
+//! bound. Then no more streams are let in: nothing is granted for these beyond three quarters. So
+//! the last quarter is there for messages alone, which end, whereas streams and windows stay for
+//! as long as their connection does.
 //!
 //! Invariants:
 //! 1. the leases together never exceed the bound, and are what [`ByteLeases::leased`] says;
-//! 2. a request is granted as a whole, and in turn: nobody holds a part and waits for the rest,
-//!    and a small request does not pass a large one for ever;
+//! 2. a request is granted as a whole, and in turn among those of its purpose: nobody holds a part
+//!    and waits for the rest, and a small request does not pass a large one for ever;
 //! 3. what a gate has admitted never exceeds what it is sure of and its lease together;
 //! 4. a message that may be received at all fits what its connection is sure of, so one who waits
-//!    for a lease goes on without it as soon as its own messages are consumed.
+//!    for a lease goes on without it as soon as its own messages are consumed;
+//! 5. one message asks for no more than a quarter of the bound, so it waits for other messages
+//!    only; and while it waits, what others' messages leave free goes back before they use it
+//!    again.
 //!
-//! Bounds: an entry for each connection that has a lease, and one for each that waits.
+//! Bounds: an entry for each connection that has a lease, and one for each purpose that it waits
+//! for.
 
 use alloc::collections::BTreeMap;
 
 use crate::id::ConnectionId;
 
-/// Leases are made of whole steps of so many bytes.
+/// Leases for messages and for windows are made of whole steps of so many bytes.
 pub const LEASE_STEP: usize = 1 << 20;
+
+/// Receive streams that every connection is sure of: those that a peer begins with, and one for
+/// its protocol lists.
+pub const STREAMS_SURE: usize = 12;
+
+/// What room is leased for, the most pressing first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Messages in assembly, beyond one.
+    Messages,
+    /// Receive streams, beyond [`STREAMS_SURE`].
+    Streams,
+    /// Windows that grow.
+    Growth,
+}
+
+impl Purpose {
+    /// Each of them, the most pressing first.
+    pub const ALL: [Self; 3] = [Self::Messages, Self::Streams, Self::Growth];
+
+    /// Up to how much may be leased in all, of `bound`, by a grant for this.
+    #[must_use]
+    pub const fn ceiling(self, bound: usize) -> usize {
+        match self {
+            Self::Messages => bound,
+            Self::Streams => bound.saturating_sub(bound / 4),
+            Self::Growth => bound / 2,
+        }
+    }
+
+    /// The most that one request for this may be, of `bound`.
+    #[must_use]
+    pub const fn request_max(self, bound: usize) -> usize {
+        match self {
+            Self::Messages => bound / 4,
+            Self::Streams | Self::Growth => self.ceiling(bound),
+        }
+    }
+}
+
+/// Bytes for each purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Room {
+    /// For messages in assembly.
+    pub messages: usize,
+    /// For receive streams.
+    pub streams: usize,
+    /// For windows that grow.
+    pub growth: usize,
+}
+
+impl Room {
+    /// So much for one purpose.
+    #[must_use]
+    pub fn of(purpose: Purpose, bytes: usize) -> Self {
+        match purpose {
+            Purpose::Messages => Self { messages: bytes, ..Self::default() },
+            Purpose::Streams => Self { streams: bytes, ..Self::default() },
+            Purpose::Growth => Self { growth: bytes, ..Self::default() },
+        }
+    }
+
+    /// The bytes for a purpose.
+    #[must_use]
+    pub const fn get(&self, purpose: Purpose) -> usize {
+        match purpose {
+            Purpose::Messages => self.messages,
+            Purpose::Streams => self.streams,
+            Purpose::Growth => self.growth,
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_add(other.messages),
+            streams: self.streams.saturating_add(other.streams),
+            growth: self.growth.saturating_add(other.growth),
+        }
+    }
+
+    /// The sum.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.messages.saturating_add(self.streams).saturating_add(self.growth)
+    }
+}
 
 /// The ledger of a node; see the module.
 ///
 /// ```
 /// use headwater_core::id::ConnectionId;
-/// use headwater_core::lease::ByteLeases;
+/// use headwater_core::lease::{ByteLeases, Purpose};
 ///
 /// let [one, two] = [0, 1].map(|index| ConnectionId { index, generation: 0 });
-/// let mut leases = ByteLeases::new(10);
-/// leases.ask(one, 8);
-/// leases.ask(two, 4);
-/// assert_eq!(leases.poll_grant(), Some((one, 8)));
-/// assert_eq!(leases.poll_grant(), None);
-/// leases.give_back(one, 3);
-/// assert_eq!(leases.poll_grant(), Some((two, 4)));
-/// assert_eq!(leases.leased(), 9);
+/// let mut leases = ByteLeases::new(40);
+/// leases.ask(one, Purpose::Streams, 25);
+/// leases.ask(two, Purpose::Streams, 10);
+/// assert_eq!(leases.poll_grant(), Some((one, Purpose::Streams, 25)));
+/// assert_eq!(leases.poll_grant(), None, "what is left is for messages");
+/// leases.ask(two, Purpose::Messages, 10);
+/// assert_eq!(leases.poll_grant(), Some((two, Purpose::Messages, 10)));
+/// leases.give_back(one, 20);
+/// assert_eq!(leases.poll_grant(), Some((two, Purpose::Streams, 10)));
+/// assert_eq!((leases.leased(), leases.lease(two)), (25, 20));
 /// ```
 #[derive(Debug)]
 pub struct ByteLeases {
@@ -59,11 +162,21 @@ pub struct ByteLeases {
     leased: usize,
     /// Never 0.
     leases: BTreeMap<ConnectionId, usize>,
-    /// By the order in which they asked.
-    waiting: BTreeMap<u64, (ConnectionId, usize)>,
+    /// By purpose, and by the order in which they asked.
+    waiting: BTreeMap<(Purpose, u64), (ConnectionId, usize)>,
     /// Where in `waiting` a connection stands.
-    turns: BTreeMap<ConnectionId, u64>,
+    turns: BTreeMap<(ConnectionId, Purpose), u64>,
     next: u64,
+    /// Who waited for messages when that was last asked.
+    crowd: Crowd,
+}
+
+/// Who waits for room for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Crowd {
+    Nobody,
+    One(ConnectionId),
+    Several,
 }
 
 impl ByteLeases {
@@ -77,30 +190,41 @@ impl ByteLeases {
             waiting: BTreeMap::new(),
             turns: BTreeMap::new(),
             next: 0,
+            crowd: Crowd::Nobody,
         }
     }
 
-    /// A connection asks for so many bytes more; of more than the bound it gets that. One that
-    /// waits already keeps its turn and what it asked for.
-    pub fn ask(&mut self, connection: ConnectionId, bytes: usize) {
-        if bytes > 0 && !self.turns.contains_key(&connection) {
-            self.turns.insert(connection, self.next);
-            self.waiting.insert(self.next, (connection, bytes.min(self.bound)));
+    /// A connection asks for so many bytes more, and gets no more than
+    /// [one request may be](Purpose::request_max). One that waits for that purpose already keeps
+    /// its turn and what it asked for.
+    pub fn ask(&mut self, connection: ConnectionId, purpose: Purpose, bytes: usize) {
+        let bytes = bytes.min(purpose.request_max(self.bound));
+        if bytes > 0 && !self.turns.contains_key(&(connection, purpose)) {
+            self.turns.insert((connection, purpose), self.next);
+            self.waiting.insert((purpose, self.next), (connection, bytes));
             self.next = self.next.wrapping_add(1);
         }
     }
 
-    /// Takes the next grant, if there is room for it. O(log connections).
-    pub fn poll_grant(&mut self) -> Option<(ConnectionId, usize)> {
-        let (turn, (connection, bytes)) = self.waiting.first_key_value()?;
-        let (turn, connection, bytes) = (*turn, *connection, *bytes);
-        let leased = self.leased.checked_add(bytes).filter(|leased| *leased <= self.bound)?;
-        self.waiting.remove(&turn);
-        self.turns.remove(&connection);
-        self.leased = leased;
+    /// Takes the next grant, if there is room for one. O(log connections).
+    pub fn poll_grant(&mut self) -> Option<(ConnectionId, Purpose, usize)> {
+        Purpose::ALL.into_iter().find_map(|purpose| self.grant_first(purpose))
+    }
+
+    fn grant_first(&mut self, purpose: Purpose) -> Option<(ConnectionId, Purpose, usize)> {
+        let (turn, connection, bytes) = self.waiting(purpose).next()?;
+        let ceiling = purpose.ceiling(self.bound);
+        self.leased = self.leased.checked_add(bytes).filter(|leased| *leased <= ceiling)?;
+        self.waiting.remove(&(purpose, turn));
+        self.turns.remove(&(connection, purpose));
         let lease = self.leases.entry(connection).or_default();
         *lease = lease.saturating_add(bytes);
-        Some((connection, bytes))
+        Some((connection, purpose, bytes))
+    }
+
+    fn waiting(&self, purpose: Purpose) -> impl Iterator<Item = (u64, ConnectionId, usize)> + '_ {
+        let turns = self.waiting.range((purpose, 0)..=(purpose, u64::MAX));
+        turns.map(|((_, turn), (connection, bytes))| (*turn, *connection, *bytes))
     }
 
     /// A connection needs so many bytes of its lease no longer.
@@ -114,12 +238,48 @@ impl ByteLeases {
         self.leased = self.leased.saturating_sub(given);
     }
 
-    /// A connection has ended: its lease and its turn are gone.
-    pub fn close(&mut self, connection: ConnectionId) {
-        self.give_back(connection, usize::MAX);
-        if let Some(turn) = self.turns.remove(&connection) {
-            self.waiting.remove(&turn);
+    /// A connection has ended: its turns are gone. What it has leased it still holds.
+    pub fn end(&mut self, connection: ConnectionId) {
+        for purpose in Purpose::ALL {
+            if let Some(turn) = self.turns.remove(&(connection, purpose)) {
+                self.waiting.remove(&(purpose, turn));
+            }
         }
+    }
+
+    /// A connection is done with: its lease and its turns are gone.
+    pub fn close(&mut self, connection: ConnectionId) {
+        self.end(connection);
+        self.give_back(connection, usize::MAX);
+    }
+
+    /// Whether messages of others than this connection wait for room.
+    #[must_use]
+    pub fn is_crowded_for(&self, connection: ConnectionId) -> bool {
+        self.waiting(Purpose::Messages).take(2).any(|(_, waits, _)| waits != connection)
+    }
+
+    /// Whether it may have changed since the last call for whom it is crowded.
+    pub fn poll_crowd(&mut self) -> bool {
+        let mut waiting = self.waiting(Purpose::Messages);
+        let crowd = match (waiting.next(), waiting.next()) {
+            (None, _) => Crowd::Nobody,
+            (Some((_, connection, _)), None) => Crowd::One(connection),
+            (Some(_), Some(_)) => Crowd::Several,
+        };
+        drop(waiting);
+        core::mem::replace(&mut self.crowd, crowd) != crowd
+    }
+
+    /// The connections that have a lease, in the order of their ids.
+    pub fn holders(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.leases.keys().copied()
+    }
+
+    /// What a connection has leased, in bytes.
+    #[must_use]
+    pub fn lease(&self, connection: ConnectionId) -> usize {
+        self.leases.get(&connection).copied().unwrap_or(0)
     }
 
     /// Bytes that may be leased.
@@ -142,14 +302,14 @@ impl ByteLeases {
         assert!(sum <= self.bound);
         assert!(self.leases.values().all(|lease| *lease > 0));
         assert_eq!(self.waiting.len(), self.turns.len());
-        for (turn, (connection, bytes)) in &self.waiting {
-            assert_eq!(self.turns.get(connection), Some(turn));
-            assert!(*bytes <= self.bound);
+        for ((purpose, turn), (connection, bytes)) in &self.waiting {
+            assert_eq!(self.turns.get(&(*connection, *purpose)), Some(turn));
+            assert!(*bytes <= purpose.request_max(self.bound));
         }
     }
 }
 
-/// What one connection has admitted, and may admit; see the module.
+/// What one connection has admitted for one purpose, and may admit; see the module.
 ///
 /// ```
 /// use headwater_core::lease::{ByteGate, LEASE_STEP};
@@ -167,38 +327,79 @@ pub struct ByteGate {
     /// Bytes that are there without a lease, and the most that may be leased.
     base: usize,
     lease_max: usize,
+    step: usize,
+    /// It asks as soon as less than this is free.
+    ahead: usize,
+    /// So much may be free before any of it goes back.
+    spare: usize,
     lease: usize,
     in_use: usize,
-    /// What the message lacks that was refused last, in whole steps; 0 if none was since.
+    /// What is missing for what was refused last, or to be ahead, in whole steps.
     lacking: usize,
     has_asked: bool,
+    /// Others wait for what this one leaves free.
+    crowded: bool,
+    /// Taken off the lease, and not given back yet.
+    leaving: usize,
 }
 
 impl ByteGate {
     /// A gate that is sure of `base` bytes and may lease up to `lease_max`.
     #[must_use]
     pub const fn new(base: usize, lease_max: usize) -> Self {
-        Self { base, lease_max, lease: 0, in_use: 0, lacking: 0, has_asked: false }
+        Self {
+            base,
+            lease_max,
+            step: LEASE_STEP,
+            ahead: 0,
+            spare: 0,
+            lease: 0,
+            in_use: 0,
+            lacking: 0,
+            has_asked: false,
+            crowded: false,
+            leaving: 0,
+        }
+    }
+
+    /// Has a step free at any time, if it can, so that what comes at the usual pace is not
+    /// refused. The first step counts as asked for: whoever makes the connection live does that.
+    #[must_use]
+    pub const fn with_ahead(self, step: usize) -> Self {
+        let spare = step.saturating_mul(2);
+        Self { step, ahead: step, spare, has_asked: step > 0, ..self }
+    }
+
+    /// Keeps up to so much that is not in use.
+    #[must_use]
+    pub const fn with_spare(self, spare: usize) -> Self {
+        Self { spare, ..self }
     }
 
     /// Admits `len` bytes if there is room for them; if not it is the turn of these, and nothing
-    /// is given back before they fit or [`ByteGate::forget`].
+    /// is given back before they fit, or [`ByteGate::forget`], or others wait.
     pub fn admit(&mut self, len: usize) -> bool {
-        let (wanted, room) = (self.in_use.saturating_add(len), self.room());
-        if wanted <= room {
-            self.in_use = wanted;
-            self.lacking = 0;
-            return true;
+        let admitted = self.in_use.saturating_add(len) <= self.room();
+        if admitted {
+            self.in_use = self.in_use.saturating_add(len);
+            self.want(0);
+        } else {
+            self.want(len);
         }
-        let lacking = wanted.saturating_sub(room);
-        let may_have = self.lease_max.saturating_sub(self.lease);
+        admitted
+    }
+
+    /// Asks for room for `len` bytes more, without admitting them.
+    pub fn want(&mut self, len: usize) {
+        let (room, may_have) = (self.room(), self.lease_max.saturating_sub(self.lease));
+        let wanted = self.in_use.saturating_add(len);
+        let lacking = wanted.saturating_add(self.ahead).saturating_sub(room);
         // Where even all that may be leased is not enough, some of its own has to go first.
-        self.lacking = if lacking <= may_have {
-            lacking.div_ceil(LEASE_STEP).saturating_mul(LEASE_STEP).min(may_have)
+        self.lacking = if wanted.saturating_sub(room) <= may_have {
+            self.steps(lacking).min(may_have)
         } else {
             0
         };
-        false
     }
 
     /// Nothing waits any more.
@@ -207,8 +408,33 @@ impl ByteGate {
     }
 
     /// Bytes that were admitted are gone.
-    pub const fn release(&mut self, len: usize) {
-        self.in_use = self.in_use.saturating_sub(len);
+    pub fn release(&mut self, len: usize) {
+        self.hold(self.in_use.saturating_sub(len));
+    }
+
+    /// So many bytes are in use, as somebody counts who keeps within [`ByteGate::room`].
+    pub fn hold(&mut self, bytes: usize) {
+        self.in_use = bytes;
+        if self.crowded {
+            self.trim(0);
+        }
+        if self.ahead > 0 {
+            self.want(0);
+        }
+    }
+
+    /// Others wait for what this one leaves free, or they do no longer.
+    pub fn set_crowded(&mut self, crowded: bool) {
+        self.crowded = crowded;
+        if crowded {
+            self.trim(0);
+        }
+    }
+
+    /// Whether others wait, and this one has more than it is sure of: so many bytes.
+    #[must_use]
+    pub const fn owes(&self) -> usize {
+        if self.crowded { self.in_use.saturating_sub(self.base) } else { 0 }
     }
 
     /// Takes what to ask the ledger for, once until it is [granted](ByteGate::granted).
@@ -221,20 +447,42 @@ impl ByteGate {
     }
 
     /// The ledger has granted what was asked for.
-    pub const fn granted(&mut self, bytes: usize) {
+    pub fn granted(&mut self, bytes: usize) {
         self.lease = self.lease.saturating_add(bytes);
         self.has_asked = false;
+        if self.spare > 0 {
+            self.want(0);
+        }
     }
 
     /// Takes what goes back to the ledger: whole steps that are not in use, while nothing waits.
     pub fn poll_return(&mut self) -> Option<usize> {
-        if self.lease == 0 || self.lacking > 0 {
-            return None;
+        if self.lacking == 0 && self.lease > 0 {
+            self.trim(self.spare);
         }
-        let needed = self.in_use.saturating_sub(self.base).div_ceil(LEASE_STEP);
-        let given = self.lease.saturating_sub(needed.saturating_mul(LEASE_STEP));
+        let leaving = core::mem::take(&mut self.leaving);
+        (leaving > 0).then_some(leaving)
+    }
+
+    /// Gives up whatever it has not in use.
+    pub fn give_up(&mut self) {
+        self.trim(0);
+    }
+
+    /// Takes whole steps off the lease that are beyond what is in use and `spare` bytes.
+    fn trim(&mut self, spare: usize) {
+        let kept = self.in_use.saturating_add(spare).saturating_sub(self.base);
+        let given = self.lease.saturating_sub(self.steps(kept));
         self.lease = self.lease.saturating_sub(given);
-        (given > 0).then_some(given)
+        self.leaving = self.leaving.saturating_add(given);
+        if self.lacking > 0 {
+            self.lacking = self.lacking.saturating_add(given);
+        }
+    }
+
+    /// So many bytes in whole steps.
+    fn steps(&self, bytes: usize) -> usize {
+        bytes.div_ceil(self.step.max(1)).saturating_mul(self.step)
     }
 
     /// Bytes that are admitted.
@@ -253,6 +501,12 @@ impl ByteGate {
     #[must_use]
     pub const fn lease(&self) -> usize {
         self.lease
+    }
+
+    /// Bytes that it has leased, or has taken off the lease and not given back yet.
+    #[must_use]
+    pub const fn charged(&self) -> usize {
+        self.lease.saturating_add(self.leaving)
     }
 }
 

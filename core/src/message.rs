@@ -238,6 +238,14 @@ impl Batch {
         self.protocols.get(place as usize)
     }
 
+    /// What its messages hold of the inbox, and their payload bytes, counted anew.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn recount(&self) -> (usize, usize) {
+        let left = || self.items.get(self.next..).unwrap_or(&[]).iter();
+        let held = left().map(|item| item.share.held as usize).sum();
+        (held, left().map(|item| item.len as usize).sum())
+    }
+
     /// Adds a message: `offset` and `len` lie within the chunk.
     pub(crate) fn push(
         &mut self,

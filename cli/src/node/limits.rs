@@ -132,7 +132,7 @@ macro_rules! limits {
 limits! {
     message_max: Size, "largest payload sent or accepted, after unpacking";
     assembly_max: Size, "half-received messages of one peer, together";
-    leases_max: Size, "what connections share beyond one message each, together";
+    leases_max: Size, "what connections share beyond one message and 12 streams each, together";
     compress: Switch, "payloads go as gzip where that makes them smaller";
     protocols_max: Count, "protocols of this node, and of each peer";
     send_streams_initial: Count, "send streams opened when a connection starts";

@@ -199,6 +199,12 @@ impl SlabSet {
         self.outstanding().saturating_mul(self.config.slab)
     }
 
+    /// Bytes in a slab.
+    #[must_use]
+    pub const fn slab(&self) -> usize {
+        self.config.slab
+    }
+
     /// How many slabs are lent.
     #[must_use]
     pub const fn lent(&self) -> usize {

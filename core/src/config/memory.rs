@@ -1,9 +1,15 @@
 //! What a configuration lets a node hold, and how its limits follow from a bound on that.
 
 use super::{Config, ConfigError, KIB, MIB, at_least};
+use crate::lease::STREAMS_SURE;
+use crate::mux::INITIAL_WINDOW;
 
 /// Streams of three sessions, headers, and what else does not depend on the configuration.
 const FIXED: usize = 2 * MIB;
+
+/// The windows of the streams that every connection is sure of, decoded or not; a buffer that grows
+/// has at most as much to spare.
+const WINDOWS: usize = 2 * STREAMS_SURE * INITIAL_WINDOW as usize;
 
 /// What the handshake of a channel keeps, in both directions, beside the slab it is read into.
 const HANDSHAKE: usize = 192 * KIB;
@@ -18,9 +24,7 @@ const PARTS: usize = 1024;
 const LEAST: Config = Config {
     message_max: 64 * KIB,
     assembly_max: MIB,
-    leases_max: 0,
     protocols_max: 64,
-    receive_streams_max: 12,
     pending_max: 16,
     dials_max: 16,
     required_dials_max: 16,
@@ -28,7 +32,6 @@ const LEAST: Config = Config {
     output_max: 64 * KIB,
     inbox_max: 128 * KIB,
     slabs_max: 16,
-    window_growth_max: 0,
     ..Config::DEFAULT
 };
 
@@ -58,15 +61,17 @@ impl Config {
     /// The same with `max_memory` set and with limits lowered until [`Config::memory_max`] is
     /// within it.
     ///
-    /// All of these are lowered by one factor, the largest for which the sum fits, none of them
-    /// below its least and none that is lower already: `receive_streams_max` (least 12 for each
-    /// connection of a peer), `message_max` (64 KiB), `assembly_max` (1 MiB), `leases_max` (0),
+    /// Half of it is for what connections lease, if they may use so much: `leases_max` becomes
+    /// what that comes to, and says how many streams, and how much of windows that grow, there is
+    /// for whoever needs them. The rest is for what every connection is sure of. All of these are
+    /// lowered by one factor, the largest for which that fits, none of them below its least and
+    /// none that is lower already: `message_max` (least 64 KiB), `assembly_max` (1 MiB),
     /// `inbox_max` (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`,
-    /// `dials_max`, `required_dials_max` (16 each), `protocols_max` (64) and `window_growth_max`
-    /// (0). Before that `ending_max` becomes a quarter of the connections there may be, at most.
-    /// The number of peers and of their connections stays as it is. With `overcommit` it is the sum
-    /// for one peer out of four that has to fit; limits at their least are then accepted whatever
-    /// the sum.
+    /// `dials_max`, `required_dials_max` (16 each) and `protocols_max` (64). At their least they
+    /// may take some of the other half. Before that `ending_max` becomes a quarter of the
+    /// connections there may be, at most. The number of peers, of their connections and of their
+    /// streams stays as it is. With `overcommit` it is the sum for one peer out of four that has to
+    /// fit; limits at their least are then accepted whatever the sum.
     ///
     /// # Errors
     ///
@@ -77,8 +82,10 @@ impl Config {
         self.max_memory = None;
         self.validate()?;
         self.max_memory = Some(max_memory);
+        // Twice as much may be held as is leased.
+        let leases_max = self.leases_max.min(max_memory / 4);
         let fits = |parts: usize| {
-            let config = self.scaled(parts);
+            let config = Self { leases_max, ..self.scaled(parts) };
             config.counted_memory() <= max_memory
         };
         // The sum grows with the parts.
@@ -91,7 +98,9 @@ impl Config {
                 bad = middle;
             }
         }
-        let config = self.scaled(good);
+        let mut config = Self { leases_max: 0, ..self.scaled(good) };
+        let rest = max_memory.saturating_sub(config.counted_memory());
+        config.leases_max = if fits(good) { leases_max } else { leases_max.min(rest / 2) };
         config.validate()?;
         Ok(config)
     }
@@ -102,17 +111,13 @@ impl Config {
             let part = (own as u128).saturating_mul(parts as u128).checked_div(PARTS as u128);
             part.and_then(|part| usize::try_from(part).ok()).unwrap_or(own).max(own.min(least))
         };
-        let streams_least = LEAST.receive_streams_max.saturating_mul(self.connections_per_peer_max);
         let assembly_max = scale(self.assembly_max, LEAST.assembly_max);
-        let growth = usize::try_from(self.window_growth_max).unwrap_or(usize::MAX);
         let connections = self.peers_max.saturating_mul(self.connections_per_peer_max);
         let ending_max = connections.div_ceil(4).max(2);
         Self {
-            receive_streams_max: scale(self.receive_streams_max, streams_least),
             message_max: scale(self.message_max, LEAST.message_max)
                 .min(assembly_max.saturating_sub(super::PACKAGE_OVERHEAD_MAX)),
             assembly_max,
-            leases_max: scale(self.leases_max, LEAST.leases_max),
             inbox_max: scale(self.inbox_max, LEAST.inbox_max),
             outbox_max: scale(self.outbox_max, LEAST.outbox_max),
             output_max: scale(self.output_max, LEAST.output_max),
@@ -122,7 +127,6 @@ impl Config {
             ending_max: self.ending_max.min(ending_max),
             dials_max: scale(self.dials_max, LEAST.dials_max),
             required_dials_max: scale(self.required_dials_max, LEAST.required_dials_max),
-            window_growth_max: scale(growth, 0) as u64,
             ..self.clone()
         }
     }
@@ -142,25 +146,22 @@ impl Config {
     /// ((peers_max + further) * connections_per_peer_max + ending_max) * connection_memory_max()
     ///     + (peers_max + 2 * further) * link_memory_max()
     ///     + (pending_max + dials_max + required_dials_max) * handshake_memory_max()
-    ///     + 2 * (leases_max + ending_max * leased)
+    ///     + 2 * leases
     ///     + tables
     /// ```
     ///
     /// `further` peers may be joining or leaving: as many as have `ending_max` connections, but at
     /// least 2 and at most `peers_max`. The second line is for links that wait for what becomes of
     /// the connections that their peer has, or of an earlier link, or that have crossed another
-    /// one. `leased` is what a connection may have leased when it ended, and still hold. The tables
-    /// are 4 MiB, 512 bytes for each of `addresses_max`, 128 for each of `rules_max` and 2 KiB for
+    /// one. `leases` is `leases_max`, or what all these connections may lease if that is less;
+    /// buffers that grow have as much to spare. One that has ended keeps its lease as long as it
+    /// holds anything. The tables are 4 MiB, 512 bytes for each of `addresses_max`, 128 for each of `rules_max` and 2 KiB for
     /// each of `required_max`. What the application keeps, and what the operating system holds for
     /// sockets, is not in it.
     #[must_use]
     pub fn memory_max(&self) -> usize {
         let further = self.further_places();
-        let connections = self
-            .peers_max
-            .saturating_add(further)
-            .saturating_mul(self.connections_per_peer_max)
-            .saturating_add(self.ending_max);
+        let connections = self.live_max().saturating_add(self.ending_max);
         let dials = self.dials_max.saturating_add(self.required_dials_max);
         let crossing = self.peers_max.saturating_add(further.saturating_mul(2));
         let pending = self.pending_max.saturating_add(dials);
@@ -168,15 +169,8 @@ impl Config {
             .saturating_mul(connections)
             .saturating_add(self.link_memory_max().saturating_mul(crossing))
             .saturating_add(self.handshake_memory_max().saturating_mul(pending))
-            .saturating_add(self.leases_memory())
+            .saturating_add(self.leased_max().saturating_mul(2))
             .saturating_add(self.tables_memory())
-    }
-
-    /// What is leased, and what is not any more and still held; buffers that grow have as much to
-    /// spare.
-    fn leases_memory(&self) -> usize {
-        let ended = self.ending_max.saturating_mul(self.lease_max());
-        self.leases_max.saturating_add(ended).saturating_mul(2)
     }
 
     const fn tables_memory(&self) -> usize {
@@ -195,13 +189,7 @@ impl Config {
     /// are opened, and their initial windows filled, before anything of them is read.
     #[must_use]
     pub const fn link_memory_max(&self) -> usize {
-        self.windows_memory(0).saturating_add(self.slabs_memory()).saturating_add(FIXED)
-    }
-
-    /// Each stream's window, decoded or not; a buffer that grows has at most as much to spare.
-    const fn windows_memory(&self, growth: usize) -> usize {
-        let windows = self.receive_streams_max.saturating_mul(crate::mux::INITIAL_WINDOW as usize);
-        windows.saturating_add(growth).saturating_mul(2)
+        WINDOWS.saturating_add(self.slabs_memory()).saturating_add(FIXED)
     }
 
     const fn slabs_memory(&self) -> usize {
@@ -217,15 +205,13 @@ impl Config {
     ///
     /// let mut config = Config::default();
     /// let before = config.connection_memory_max();
-    /// config.receive_streams_max = 12;
+    /// config.message_max = 1 << 20;
     /// assert!(config.connection_memory_max() < before);
     /// ```
     #[must_use]
     pub fn connection_memory_max(&self) -> usize {
         let times = |bytes: usize, factor: usize| bytes.saturating_mul(factor);
-        let growth = usize::try_from(self.window_growth_max).unwrap_or(usize::MAX);
-        let received = self
-            .windows_memory(growth)
+        let received = WINDOWS
             .saturating_add(times(self.assembly_base(), 2))
             .saturating_add(self.slabs_memory());
         // Messages that wait with their descriptors, and buffers kept for the next ones; one
@@ -273,8 +259,8 @@ mod tests {
                 + config.link_memory_max() * (peers + 2 * further)
                 + config.handshake_memory_max()
                     * (config.pending_max + config.dials_max + config.required_dials_max);
-            assert_eq!(sum, parts + config.leases_memory() + config.tables_memory());
-            assert!(sum <= max && config.receive_streams_max >= 12);
+            assert_eq!(sum, parts + 2 * config.leased_max() + config.tables_memory());
+            assert!(sum <= max && config.receive_streams_max == 100);
             let unscaled = Config { peers_max: peers, ..Config::default() };
             let room = unscaled.memory_max().min(max);
             assert!(sum > room / 4 * 3 || config.message_max < MIB, "{sum} of {room}");
@@ -288,7 +274,6 @@ mod tests {
             let next = Config::for_memory(megabytes * MIB, 8).unwrap();
             let limits = |config: &Config| {
                 [
-                    config.receive_streams_max,
                     config.message_max,
                     config.assembly_max,
                     config.leases_max,
@@ -300,7 +285,7 @@ mod tests {
             assert!(limits(&last).iter().zip(limits(&next)).all(|(last, next)| *last <= next));
             last = next;
         }
-        assert_eq!(last.receive_streams_max, Config::default().receive_streams_max);
+        assert_eq!(last.message_max, Config::default().message_max);
     }
 
     #[test]
@@ -309,7 +294,8 @@ mod tests {
         assert_eq!((error.key, error.actual), ("max_memory", 100 << 20));
         assert!(error.to_string().ends_with(&std::format!("at least {}", error.min)), "{error}");
         let least = usize::try_from(error.min).unwrap();
-        assert_eq!(Config::for_memory(least, 20).unwrap().receive_streams_max, 12);
+        let fitted = Config::for_memory(least, 20).unwrap();
+        assert_eq!((fitted.leases_max, fitted.message_max), (0, 64 << 10));
         assert!(Config::for_memory(least - 1, 20).is_err());
     }
 
@@ -320,22 +306,14 @@ mod tests {
         assert!(config.memory_max() > 512 * MIB);
         assert_eq!(config.validate(), Ok(()));
         let little = Config { overcommit: true, ..Config::default() }.fit_memory(MIB).unwrap();
-        assert_eq!(little.receive_streams_max, 12);
+        assert_eq!((little.leases_max, little.message_max), (0, 64 << 10));
     }
 
     #[test]
     fn a_limit_raised_beyond_what_fits_is_a_config_error() {
         let mut config = Config::for_memory(512 * MIB, 8).unwrap();
-        config.receive_streams_max = 100;
         config.inbox_max = 64 * MIB;
         assert_eq!(config.validate().unwrap_err().key, "max_memory");
-    }
-
-    #[test]
-    fn each_connection_of_a_peer_has_its_share_of_streams() {
-        let config = Config { connections_per_peer_max: 4, peers_max: 3, ..Config::default() };
-        let config = config.fit_memory(1024 * MIB).unwrap();
-        assert!(config.receive_streams_max >= 48);
     }
 
     #[test]

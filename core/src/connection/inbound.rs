@@ -91,6 +91,16 @@ impl Inbound {
         self.slabs.as_ref().map_or(0, SlabSet::memory)
     }
 
+    /// The same, if no slab is lent but those that are here.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn recount(&self, transparent: bool) -> usize {
+        let Some(slabs) = &self.slabs else { return 0 };
+        let plain = self.plain.is_some() && !transparent;
+        let here = usize::from(self.lent.is_some()).saturating_add(usize::from(plain));
+        let others = slabs.outstanding().saturating_sub(slabs.lent());
+        others.saturating_add(here).saturating_mul(slabs.slab())
+    }
+
     /// The bytes `range` of the chunk in hand.
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
         self.chunk.get(range).unwrap_or(&[])

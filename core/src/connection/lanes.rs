@@ -66,6 +66,8 @@ struct Lane {
 #[derive(Debug)]
 struct Lent {
     outbox: Outbox,
+    /// Memory of the outbox, as it is counted in `lent`.
+    counted: usize,
     returning: bool,
 }
 
@@ -84,6 +86,10 @@ pub(super) struct Lanes {
     outbox_deadlines: [Instant; 2],
     /// By their deadlines.
     pending: VecDeque<Parcel>,
+    /// Bytes of `pending` and `handed`.
+    waiting: usize,
+    /// Memory of the outboxes of borrowed streams.
+    lent: usize,
     /// Framed as a whole, but not yet taken by the carrier as far as the position in the output
     /// tells. Bound: the last bytes of all are in the output, which holds `output_max` and a
     /// frame; so each is small and there as a whole, or its stream's last.
@@ -119,6 +125,8 @@ impl Lanes {
             outbox: Outbox::new(outbox_config(config)),
             outbox_deadlines: [Instant::MAX; 2],
             pending: VecDeque::new(),
+            waiting: 0,
+            lent: 0,
             handed: VecDeque::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -171,9 +179,14 @@ impl Lanes {
             if parcel.deadline <= now {
                 parcel.count(UndeliveredReason::Deadline, &mut self.undelivered);
             } else {
-                in_order(&mut self.pending, parcel, |parcel| parcel.deadline);
+                self.wait(parcel);
             }
         }
+    }
+
+    fn wait(&mut self, parcel: Parcel) {
+        self.waiting = self.waiting.saturating_add(parcel.len());
+        in_order(&mut self.pending, parcel, |parcel| parcel.deadline);
     }
 
     pub(super) fn load(&self) -> pool::Load {
@@ -186,14 +199,21 @@ impl Lanes {
         }
     }
 
-    /// Bytes of the messages that were accepted and have not left. O(messages on streams).
+    /// Bytes of the messages that were accepted and have not left.
     pub(super) fn memory(&self) -> usize {
-        let lent = self.slots.iter().filter_map(|slot| slot.lane.as_ref()?.lent.as_ref());
+        let waiting = self.unframed.saturating_add(self.waiting);
+        waiting.saturating_add(self.lent).saturating_add(self.outbox.memory())
+    }
+
+    /// [`Lanes::memory`], counted anew.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn recount(&self) -> usize {
+        let lanes = || self.slots.iter().filter_map(|slot| slot.lane.as_ref());
         let waiting = self.pending.iter().chain(self.handed.iter().map(|(_, parcel)| parcel));
-        let waiting = waiting.fold(self.unframed, |sum, parcel| sum.saturating_add(parcel.len()));
-        lent.map(|lent| &lent.outbox)
-            .chain([&self.outbox])
-            .fold(waiting, |sum, outbox| sum.saturating_add(outbox.memory()))
+        let parcels = lanes().flat_map(|lane| &lane.parcels).chain(waiting);
+        let lent = lanes().filter_map(|lane| lane.lent.as_ref()).map(|lent| &lent.outbox);
+        let outboxes: usize = lent.chain([&self.outbox]).map(Outbox::memory).sum();
+        outboxes.saturating_add(parcels.map(Parcel::len).sum())
     }
 
     /// Whether everything accepted is framed.
@@ -274,6 +294,7 @@ impl Lanes {
         if let Some(at) = self.pending.iter().position(may_place) {
             let Some(stream) = self.lend_any(uni) else { return false };
             if let Some(parcel) = self.pending.remove(at) {
+                self.waiting = self.waiting.saturating_sub(parcel.len());
                 self.assign(uni, stream, parcel);
             }
             return true;
@@ -369,7 +390,8 @@ impl Lanes {
     /// The carrier has taken the output up to `position`.
     pub(super) fn transmitted(&mut self, position: u64) {
         while self.handed.front().is_some_and(|(end, _)| *end <= position) {
-            self.handed.pop_front();
+            let Some((_, parcel)) = self.handed.pop_front() else { break };
+            self.waiting = self.waiting.saturating_sub(parcel.len());
         }
     }
 
@@ -389,6 +411,7 @@ impl Lanes {
         if lane.lent.is_none() && !large {
             self.unframed_small = self.unframed_small.saturating_sub(lane.len);
         }
+        self.waiting = self.waiting.saturating_add(lane.len);
         lane.len = 0;
         lane.deadline = Instant::MAX;
         self.handed.extend(lane.parcels.drain(..).map(|parcel| (position, parcel)));
@@ -414,6 +437,7 @@ impl Lanes {
             return None;
         }
         let mut lane = slot.lane.take()?;
+        self.lent = self.lent.saturating_sub(lane.lent.as_ref().map_or(0, |lent| lent.counted));
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
         self.by_stream.retain(|(stream, _)| *stream != lane.stream);
@@ -460,7 +484,7 @@ impl Lanes {
             rest.attempts = rest.attempts.saturating_add(1);
             // Order holds on a borrowed stream only: its messages go nowhere else.
             if retry && lent.is_none() && rest.attempts <= ATTEMPTS_MAX {
-                in_order(&mut self.pending, rest, |parcel| parcel.deadline);
+                self.wait(rest);
             } else {
                 rest.count(reason, &mut self.undelivered);
             }
@@ -530,6 +554,7 @@ impl Lanes {
         }
         while self.pending.front().is_some_and(|parcel| parcel.deadline <= now) {
             if let Some(parcel) = self.pending.pop_front() {
+                self.waiting = self.waiting.saturating_sub(parcel.len());
                 parcel.count(UndeliveredReason::Deadline, &mut self.undelivered);
             }
         }
@@ -556,6 +581,7 @@ impl Lanes {
             }
         }
         let mut leftover: Vec<Parcel> = self.pending.drain(..).collect();
+        self.waiting = 0;
         while let Some((item, deadline)) = self.take_of_outbox(|_| true) {
             leftover.push(parcel_of(item, deadline));
         }
@@ -603,7 +629,7 @@ impl Lanes {
             _ => BorrowError::Pending,
         })?;
         uni.set_priority(stream, Priority::Normal);
-        Ok(self.insert(stream, Some(Box::new(Lent { outbox, returning: false }))))
+        Ok(self.insert(stream, Some(Box::new(Lent { outbox, counted: 0, returning: false }))))
     }
 
     pub(super) fn lane_wants(&self, id: LaneId) -> bool {
@@ -666,6 +692,14 @@ impl Lanes {
 
     /// Gives the stream of a lane more to send, and says when the lane wants more.
     fn feed_lent(&mut self, now: Instant, uni: &mut Session, id: LaneId) {
+        self.feed(now, uni, id);
+        if let Some(lent) = lane_mut(&mut self.slots, id).and_then(|lane| lane.lent.as_mut()) {
+            let before = core::mem::replace(&mut lent.counted, lent.outbox.memory());
+            self.lent = self.lent.saturating_add(lent.counted).saturating_sub(before);
+        }
+    }
+
+    fn feed(&mut self, now: Instant, uni: &mut Session, id: LaneId) {
         let deadline = now.after(self.send_deadline);
         let mut begins = false;
         loop {

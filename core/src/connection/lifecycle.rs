@@ -110,8 +110,9 @@ impl<C: SecureChannel> Connection<C> {
         if let Some(streams) = order.streams_granted {
             self.receiver.leased(streams);
         }
-        if order.bytes_granted > 0 {
-            self.receiver.bytes_granted(now, &mut self.uni, order.bytes_granted);
+        self.receiver.room_granted(now, &mut self.uni, order.room_granted);
+        if let Some(crowded) = order.crowded {
+            self.receiver.set_crowded(crowded);
         }
         if let Some(verdict) = order.proven_verdict {
             self.on_proven_verdict(now, verdict);
@@ -406,8 +407,7 @@ impl<C: SecureChannel> Connection<C> {
             let config = self.setup.config.clone();
             let assembling = self.receiver.is_assembling();
             self.progress_at = assembling.then(|| now.after(config.progress_interval));
-            let (wait, least) = (config.progress_interval, config.progress_min);
-            let done = self.receiver.check_progress(now, &mut self.uni, wait, least);
+            let done = self.receiver.check_progress(now, &mut self.uni, &config);
             self.check_offences(now, done);
         }
         if due(self.idle_at) {
@@ -432,7 +432,7 @@ impl<C: SecureChannel> Connection<C> {
         self.idle_at = busy.then(|| now.after(self.setup.config.keep_alive));
         if !busy {
             self.inbound.shrink();
-            self.receiver.shrink();
+            self.receiver.shrink(&mut self.uni);
             self.lanes.shrink();
             if self.framed.is_empty() && self.sealed.is_empty() {
                 self.framed.shrink();

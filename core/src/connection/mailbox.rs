@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::contract::Direction;
 use crate::error::{CloseReason, Refusal, UndeliveredReason};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
+use crate::lease::Room;
 use crate::pool::Load;
 use crate::protocol::ProtocolSet;
 use crate::record::Recorder;
@@ -54,8 +55,8 @@ pub struct ToNode {
     /// Given when one more connection would help.
     pub(crate) load: Option<Load>,
     pub(crate) streams_wanted: Option<u32>,
-    /// Of what connections share for messages in assembly: so many more, and so many fewer.
-    pub(crate) bytes_wanted: usize,
+    /// Of what connections share: so much more, and so many bytes fewer.
+    pub(crate) room_wanted: Room,
     pub(crate) bytes_returned: usize,
     /// The other end has answered a probe.
     pub(crate) alive: bool,
@@ -132,7 +133,7 @@ impl ToNode {
         self.settled |= later.settled;
         replace(&mut self.load, later.load);
         replace(&mut self.streams_wanted, later.streams_wanted);
-        self.bytes_wanted = self.bytes_wanted.saturating_add(later.bytes_wanted);
+        self.room_wanted = self.room_wanted.and(later.room_wanted);
         self.bytes_returned = self.bytes_returned.saturating_add(later.bytes_returned);
         self.undelivered.merge(later.undelivered);
         replace(&mut self.closed, later.closed);
@@ -149,7 +150,7 @@ impl ToNode {
             && !self.settled
             && self.load.is_none()
             && self.streams_wanted.is_none()
-            && self.bytes_wanted == 0
+            && self.room_wanted.total() == 0
             && self.bytes_returned == 0
             && self.undelivered.is_empty()
             && self.closed.is_none()
@@ -165,8 +166,10 @@ pub struct ToConnection {
     pub(crate) ours: Option<ProtocolSet>,
     pub(crate) push: Option<u64>,
     pub(crate) streams_granted: Option<u32>,
-    /// Node's answer to `bytes_wanted`.
-    pub(crate) bytes_granted: usize,
+    /// Node's answer to `room_wanted`.
+    pub(crate) room_granted: Room,
+    /// Whether messages of other connections wait for room.
+    pub(crate) crowded: Option<bool>,
     pub(crate) adopt: Vec<Parcel>,
     /// Find out, and report, whether the other end still knows of this connection.
     pub(crate) probe: bool,
@@ -200,7 +203,8 @@ impl ToConnection {
             let earlier = self.streams_granted.unwrap_or(0);
             self.streams_granted = Some(earlier.saturating_add(more));
         }
-        self.bytes_granted = self.bytes_granted.saturating_add(later.bytes_granted);
+        self.room_granted = self.room_granted.and(later.room_granted);
+        replace(&mut self.crowded, later.crowded);
         self.adopt.extend(later.adopt);
         self.probe |= later.probe;
         // The first reason to close is the real one.

@@ -143,11 +143,13 @@ impl<C: SecureChannel> Connection<C> {
             Direction::Outbound => Role::Client,
             Direction::Inbound => Role::Server,
         };
-        let inner = SessionConfig {
+        let uni = SessionConfig {
             window_max: config.window_inner_max,
             window_growth_max: config.window_growth_max,
             ..SessionConfig::default()
         };
+        // It carries one exchange.
+        let bi = SessionConfig { window_growth_max: 0, ..SessionConfig::default() };
         let outer = SessionConfig {
             window_max: config.window_outer_max,
             window_growth_max: u64::from(config.window_outer_max).saturating_mul(2),
@@ -165,8 +167,8 @@ impl<C: SecureChannel> Connection<C> {
             phase_deadline: Some(now.after(config.handshake_deadline)),
             channel,
             outer: Session::new(role, outer, key(0), now),
-            uni: Session::new(role, inner.clone(), key(1), now),
-            bi: Session::new(role, inner, key(2), now),
+            uni: Session::new(role, uni, key(1), now),
+            bi: Session::new(role, bi, key(2), now),
             uni_stream: None,
             bi_stream: None,
             inbound,
@@ -244,8 +246,8 @@ impl<C: SecureChannel> Connection<C> {
             closed.traffic.take(&mut self.receiver.traffic);
             closed.counters = self.receiver.counters(self.counters);
         }
-        let (wanted, returned) = self.receiver.poll_bytes();
-        self.report.bytes_wanted = self.report.bytes_wanted.saturating_add(wanted);
+        let (wanted, returned) = self.receiver.poll_room(&mut self.uni);
+        self.report.room_wanted = self.report.room_wanted.and(wanted);
         self.report.bytes_returned = self.report.bytes_returned.saturating_add(returned);
         if self.report.is_empty() {
             return None;
@@ -499,13 +501,11 @@ impl<C: SecureChannel> Connection<C> {
         self.outer.assert_invariants();
         self.uni.assert_invariants();
         self.bi.assert_invariants();
-        self.receiver.assert_invariants();
+        self.receiver.assert_invariants(&self.uni);
         self.lanes.assert_invariants();
         // A driver whose socket is readable does not ask in vain, again and again.
         assert!(!self.inbound.has_undone() || !self.may_read(), "input is left over");
-        let memory = self.memory();
-        let bound = self.setup.config.connection_memory_max();
-        assert!(memory.total() <= bound, "{memory:?} of {bound}");
+        self.assert_counted();
         let output = self.framed.len().saturating_add(self.sealed.len());
         // One frame, an end and the channel's own words come on top.
         let output_max = self.setup.config.output_max.saturating_add(128 * 1024);

@@ -24,7 +24,6 @@ impl<C: SecureChannel> Connection<C> {
         let at = self.clock.now().max(now);
         let mut traffic = self.lanes.traffic.clone();
         traffic.merge(&self.receiver.traffic);
-        let (reserved_bytes, leased_bytes) = self.receiver.room();
         ConnectionSnapshot {
             id: self.id(),
             at,
@@ -40,8 +39,8 @@ impl<C: SecureChannel> Connection<C> {
             waiting_bytes: 0,
             output_bytes: self.framed.len().saturating_add(self.sealed.len()),
             inbox_bytes: self.receiver.inbox_held(),
-            reserved_bytes,
-            leased_bytes,
+            reserved_bytes: self.receiver.promises().messages.in_use(),
+            leased_bytes: self.leased(),
             blocked: self.blocked(at),
             memory: self.memory(),
             counters: self.receiver.counters(self.counters),

@@ -128,7 +128,7 @@ impl<F: ChannelFactory> Endpoint<F> {
         let done = |slot: &&mut Slot<_>| slot.ended && slot.connection.is_done();
         if let Some(slot) = self.slot_mut(id).filter(done) {
             let late = slot.connection.take_late();
-            self.node.handle_late(late);
+            self.node.handle_late(id, late);
             self.remove(id);
         }
     }
@@ -230,6 +230,8 @@ impl<F: ChannelFactory> Endpoint<F> {
         let slots = || self.slots.iter().flatten().chain(&self.lingering);
         for slot in slots() {
             slot.connection.assert_invariants();
+            // What is on its way counts here and not there.
+            assert!(slot.connection.leased() <= self.node.lease(slot.connection.id()));
             let next = slot.connection.next_timeout();
             let late =
                 |next: crate::contract::Deadline| slot.armed.is_none_or(|armed| armed.at > next.at);

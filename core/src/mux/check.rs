@@ -53,6 +53,7 @@ impl Session {
         assert!(counts.unaccepted <= self.config.accept_backlog);
         assert!(counts.unacknowledged <= UNACKNOWLEDGED_MAX);
         assert!(self.pongs.len() <= PONGS_MAX && self.refused.len() <= REFUSALS_MAX);
+        assert!(self.growth_max <= self.config.window_growth_max);
         assert!(self.grown <= self.config.window_growth_max);
         for (_, stream) in &streams {
             assert_eq!(stream.queued(), stream.recount());

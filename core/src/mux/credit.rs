@@ -23,6 +23,13 @@ pub(super) struct Tune {
     pub(super) room: u64,
 }
 
+/// How much a window grew, and how much further it would have grown if there had been room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Growth {
+    pub(super) bytes: u64,
+    pub(super) lack: u64,
+}
+
 /// The credit that the peer has on a stream.
 #[derive(Debug)]
 pub(super) struct RecvWindow {
@@ -89,17 +96,17 @@ impl RecvWindow {
 
     /// Takes note that the application consumed `bytes`, at most what is unread, and grants what
     /// is due. Gives how much the window grew.
-    pub(super) fn release(&mut self, bytes: usize, now: Instant, tune: Tune) -> u64 {
+    pub(super) fn release(&mut self, bytes: usize, now: Instant, tune: Tune) -> Growth {
         let mut left = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.unread);
-        let before = self.window;
+        let mut growth = Growth::default();
         loop {
             let step = left.min(self.threshold().saturating_sub(self.owed()));
             self.unread = self.unread.saturating_sub(step);
             left = left.saturating_sub(step);
             if self.owed() < self.threshold() {
-                return u64::from(self.window.saturating_sub(before));
+                return growth;
             }
-            self.grant(now, tune);
+            self.grant(now, tune, &mut growth);
         }
     }
 
@@ -114,7 +121,7 @@ impl RecvWindow {
     }
 
     /// Grants all that is owed, and more if the peer used up half a window in less than 4 RTT.
-    fn grant(&mut self, now: Instant, tune: Tune) {
+    fn grant(&mut self, now: Instant, tune: Tune, growth: &mut Growth) {
         let mut owed = self.owed();
         // Several grants at one instant are one burst of the reader, which says nothing of speed;
         // so a window grows at most once in a release, and `room` is not used up twice.
@@ -123,9 +130,12 @@ impl RecvWindow {
             if now.since(last) < rtt.saturating_mul(4) {
                 let target = self.window.saturating_mul(2).min(tune.window_max);
                 let room = u32::try_from(tune.room).unwrap_or(u32::MAX);
-                let growth = target.saturating_sub(self.window).min(room);
-                self.window = self.window.saturating_add(growth);
-                owed = owed.saturating_add(growth);
+                let wanted = target.saturating_sub(self.window);
+                let more = wanted.min(room);
+                self.window = self.window.saturating_add(more);
+                owed = owed.saturating_add(more);
+                growth.bytes = u64::from(more);
+                growth.lack = u64::from(wanted.saturating_sub(more));
             }
         }
         self.last_grant = Some(now);
@@ -203,7 +213,7 @@ mod tests {
         for (step, expected) in [1, 2, 4, 4].into_iter().enumerate() {
             let bytes = window.credit();
             assert!(window.receive(bytes));
-            grown += window.release(bytes as usize, at(39 * step as u64), TUNE);
+            grown += window.release(bytes as usize, at(39 * step as u64), TUNE).bytes;
             assert_eq!(window.window(), expected * INITIAL_WINDOW);
             assert_eq!(window.grown(), grown);
         }
@@ -215,7 +225,7 @@ mod tests {
             let mut window = RecvWindow::new();
             for step in 0..4 {
                 assert!(window.receive(INITIAL_WINDOW / 2));
-                assert_eq!(window.release(HALF, at(wait * step), tune), 0);
+                assert_eq!(window.release(HALF, at(wait * step), tune), Growth::default());
             }
         }
     }

@@ -37,11 +37,10 @@ impl Session {
 
     /// Gives credit back for `bytes` that were consumed.
     pub(super) fn credit_back(&mut self, slot: u32, bytes: usize) {
-        let spare = self.config.window_growth_max.saturating_sub(self.grown);
         let tune = Tune {
             rtt: self.ping.rtt(),
             window_max: self.config.window_max,
-            room: if self.growth { spare } else { 0 },
+            room: self.growth_max.saturating_sub(self.grown),
         };
         let now = self.clock.now();
         let Some(stream) = self.slots.get_mut(slot) else { return };
@@ -49,7 +48,11 @@ impl Session {
             stream.recv.withhold(bytes);
         } else {
             let growth = stream.recv.release(bytes, now, tune);
-            self.grown = self.grown.saturating_add(growth);
+            self.grown = self.grown.saturating_add(growth.bytes);
+            if growth.lack > 0 {
+                let allowed = self.config.window_growth_max.saturating_sub(self.growth_max);
+                self.growth_lack = growth.lack.min(allowed);
+            }
         }
     }
 

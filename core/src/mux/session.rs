@@ -79,9 +79,12 @@ pub struct Session {
     pub(super) stash: (Option<StreamId>, VecDeque<Bytes>),
     pub(super) counts: Counts,
     next_id: Option<u32>,
-    pub(super) growth: bool,
     /// The sum of the growth of all windows, in bytes.
     pub(super) grown: u64,
+    /// What that may be, at most `window_growth_max`.
+    pub(super) growth_max: u64,
+    /// What a window was short of when it was last to grow; 0 if that is told.
+    pub(super) growth_lack: u64,
     /// A go-away to be framed.
     pub(super) go_away: Option<GoAwayCode>,
     pub(super) local_gone: bool,
@@ -108,6 +111,7 @@ impl Session {
     #[must_use]
     pub fn new(role: Role, config: SessionConfig, key: u64, now: Instant) -> Self {
         let config = config.clamped();
+        let config_growth = config.window_growth_max;
         let mut clock = Clamp::default();
         let now = clock.advance(now);
         Self {
@@ -128,8 +132,9 @@ impl Session {
             stash: (None, VecDeque::new()),
             counts: Counts::default(),
             next_id: Some(if role == Role::Client { 1 } else { 2 }),
-            growth: true,
+            growth_max: config_growth,
             grown: 0,
+            growth_lack: 0,
             go_away: None,
             local_gone: false,
             remote_gone: false,
@@ -271,9 +276,16 @@ impl Session {
         self.refresh(slot);
     }
 
-    /// Allows windows to grow, or stops that when memory is short. What has grown stays.
-    pub const fn set_growth(&mut self, growth: bool) {
-        self.growth = growth;
+    /// Lets windows grow by so many bytes together, at most
+    /// [`SessionConfig::window_growth_max`], which is how it begins. What has grown stays.
+    pub fn set_growth_max(&mut self, bytes: u64) {
+        self.growth_max = bytes.min(self.config.window_growth_max);
+    }
+
+    /// Takes how many bytes were missing for a window to grow, where only
+    /// [`Session::set_growth_max`] was in the way; 0 if nothing was.
+    pub const fn take_growth_lack(&mut self) -> u64 {
+        core::mem::replace(&mut self.growth_lack, 0)
     }
 
     /// Moves a stream to another class, behind those that wait there.

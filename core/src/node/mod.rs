@@ -57,7 +57,7 @@ use crate::contract::{
 };
 use crate::error::{ApplicationError, CloseReason, DialError, Refusal, UsageError};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
-use crate::lease::ByteLeases;
+use crate::lease::{ByteLeases, STREAMS_SURE};
 use crate::peers::{AddressBook, Blacklist, ConnectionManager, Source, SourceRefusal, Sources};
 use crate::pool::{ManagerConfig, PoolManager};
 use crate::protocol::{ProtocolSet, Registry, RegistryError};
@@ -72,9 +72,6 @@ use crate::time::{Clamp, Instant};
 pub type Route = crate::pool::Route<()>;
 
 const LISTENERS_MAX: usize = 64;
-
-/// Receive streams that every connection of a peer can have; the configuration has room for them.
-const RECEIVE_STREAMS_LEAST: u32 = 12;
 
 #[derive(Debug)]
 struct Listener {
@@ -154,6 +151,7 @@ impl Node {
             return Err(ConfigError { key, actual, min: 1, max: 256 });
         };
         let connections = u32::try_from(config.connections_per_peer_max).unwrap_or(u32::MAX);
+        let streams_sure = u32::try_from(STREAMS_SURE).unwrap_or(u32::MAX);
         Ok(Self {
             registry: Registry::new(config.protocols_max),
             routes: PoolManager::new(ManagerConfig {
@@ -161,7 +159,7 @@ impl Node {
                 streams_per_peer: config.send_streams_max,
                 ask_again: Duration::from_secs(5),
             }),
-            streams: streams.with_reserve(connections, RECEIVE_STREAMS_LEAST),
+            streams: streams.with_reserve(connections, streams_sure),
             leases: ByteLeases::new(config.leases_max),
             supervisor: ConnectionSupervisor::new(
                 SupervisorConfig {
@@ -640,6 +638,8 @@ impl Node {
     fn on_vanished(&mut self, now: Instant, id: ConnectionId) {
         let closed = crate::connection::Closed::of(CloseReason::Io(IoCause::Other));
         self.on_closed(now, id, closed);
+        self.leases.close(id);
+        self.grant_leases();
     }
 }
 

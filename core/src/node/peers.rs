@@ -11,6 +11,7 @@ use super::{Node, close_order};
 use crate::connection::{Closed, Parcel, Tally, ToConnection, ToNode, Verdict, parcel_of};
 use crate::error::{CloseReason, DialError, Refusal, UndeliveredReason};
 use crate::id::{ConnectionId, PeerId, ProtocolId};
+use crate::lease::{Purpose, Room};
 use crate::pool::Outbox;
 use crate::protocol::{PeerProtocols, ProtocolSet, Push, PushConfig};
 use crate::time::Instant;
@@ -210,9 +211,11 @@ impl Node {
                 let streams_granted = Some(self.streams.extend(peer, id, wanted));
                 self.links.order(id, ToConnection { streams_granted, ..Default::default() });
             }
-            if report.bytes_wanted > 0 || report.bytes_returned > 0 {
+            if report.room_wanted.total() > 0 || report.bytes_returned > 0 {
                 self.leases.give_back(id, report.bytes_returned);
-                self.leases.ask(id, report.bytes_wanted);
+                for purpose in Purpose::ALL {
+                    self.leases.ask(id, purpose, report.room_wanted.get(purpose));
+                }
                 self.grant_leases();
             }
         }
@@ -226,10 +229,19 @@ impl Node {
         }
     }
 
-    /// Tells connections of the room that they asked for, and that is there now.
-    fn grant_leases(&mut self) {
-        while let Some((id, bytes_granted)) = self.leases.poll_grant() {
-            self.links.order(id, ToConnection { bytes_granted, ..ToConnection::default() });
+    /// Tells connections of the room that they asked for, and that is there now; and whether
+    /// messages of others wait for it.
+    pub(super) fn grant_leases(&mut self) {
+        while let Some((id, purpose, bytes)) = self.leases.poll_grant() {
+            let room_granted = Room::of(purpose, bytes);
+            let crowded = Some(self.leases.is_crowded_for(id));
+            self.links.order(id, ToConnection { room_granted, crowded, ..ToConnection::default() });
+        }
+        if self.leases.poll_crowd() {
+            for id in self.leases.holders() {
+                let crowded = Some(self.leases.is_crowded_for(id));
+                self.links.order(id, ToConnection { crowded, ..ToConnection::default() });
+            }
         }
     }
 
@@ -309,6 +321,8 @@ impl Node {
             ..ToConnection::default()
         };
         self.links.order(id, order);
+        self.leases.ask(id, Purpose::Streams, self.config.streams_ahead());
+        self.grant_leases();
         match theirs {
             Some(theirs) => self.on_learned(peer, theirs),
             None => self.tell(peer),
@@ -461,7 +475,7 @@ impl Node {
     ) {
         let _known = self.routes.remove(id);
         self.streams.close_connection(id);
-        self.leases.close(id);
+        self.leases.end(id);
         self.grant_leases();
         self.route_changed(peer);
         let Some(known) = self.peers.get_mut(&peer) else { return };

@@ -88,10 +88,20 @@ impl Node {
         }
     }
 
-    /// Takes what a connection has counted after its last report, for the totals.
-    pub fn handle_late(&mut self, mut late: Traffic) {
-        self.note(|| Note::Late(Box::new(late.clone())));
+    /// A connection that has ended is done with: it holds nothing any more, so its lease is over.
+    /// Takes what it has counted after its last report, for the totals.
+    pub fn handle_late(&mut self, connection: ConnectionId, mut late: Traffic) {
+        self.note(|| Note::Late { connection, traffic: Box::new(late.clone()) });
         self.history.ended(&mut late, Counters::default());
+        self.leases.close(connection);
+        self.grant_leases();
+    }
+
+    /// Bytes that a connection has leased, as the node counts.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn lease(&self, connection: ConnectionId) -> usize {
+        self.leases.lease(connection)
     }
 
     fn usage(&self) -> Vec<Usage> {

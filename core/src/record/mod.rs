@@ -188,7 +188,10 @@ pub enum Note {
         peer: Box<PeerId>,
         contents: Box<Contents>,
     },
-    Late(Box<Traffic>),
+    Late {
+        connection: ConnectionId,
+        traffic: Box<Traffic>,
+    },
     // Node says; the driver took it.
     Command(String),
     Ordered {

@@ -46,7 +46,7 @@ pub struct ConnectionSnapshot {
     pub inbox_bytes: usize,
     /// Bytes that half-received messages, and those not yet returned, have reserved.
     pub reserved_bytes: usize,
-    /// Bytes of the node's that it has leased for them.
+    /// Bytes of the node's that it has leased, for these, for streams and for windows that grow.
     pub leased_bytes: usize,
     /// What keeps it from going on; nothing, if it is empty.
     pub blocked: Vec<Blockage>,

@@ -45,7 +45,7 @@ fn tell(node: &mut Node, at: Instant, note: Note) -> bool {
             node.handle_leftover(at, *peer, &mut outbox_of(*contents));
         }
         Note::Lost { peer, contents } => node.handle_lost(*peer, &mut outbox_of(*contents)),
-        Note::Late(traffic) => node.handle_late(*traffic),
+        Note::Late { connection, traffic } => node.handle_late(connection, *traffic),
         Note::Timeout => node.handle_timeout(at),
         Note::Command(_) => drop(node.poll_command()),
         Note::Ordered { .. } => drop(node.poll_order()),

@@ -44,7 +44,7 @@ pub(crate) fn of(note: &Note) -> String {
         Note::LinkCommand(command) => format!("link: {command:?}"),
         Note::Leftover { peer, .. } => format!("messages for {peer} were left over"),
         Note::Lost { peer, .. } => format!("messages for {peer} were lost"),
-        Note::Late(_) => "late counts of a connection".to_owned(),
+        Note::Late { connection, .. } => format!("{connection} is done"),
         // What is left says it with its name.
         other => lowered(&format!("{other:?}")),
     }

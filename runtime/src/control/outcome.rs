@@ -36,7 +36,7 @@ where
             Ended::Connection(id, late) => {
                 // Its last report may be on its way still.
                 self.take_reports();
-                self.core.handle_late(*late);
+                self.core.handle_late(id, *late);
                 self.ending.retain(|link| link.id() != id);
                 self.on_vanished(id);
             }

@@ -28,6 +28,7 @@ impl Receiver {
         state.gained = state.gained.saturating_add(range.len());
         if !state.accepted || state.blocked {
             let accepted = state.accepted;
+            self.backlog = self.backlog.saturating_add(range.len());
             state.backlog.keep(&mut self.stash, chunk, range, copy);
             return if accepted { self.pass_exchanger(now, uni, stream) } else { Ok(()) };
         }
@@ -35,6 +36,7 @@ impl Receiver {
         let stopped = self.decode(now, uni, stream, chunk, range, copy)?;
         if stopped < end {
             if let Some(state) = self.streams.get_mut(&stream) {
+                self.backlog = self.backlog.saturating_add(end.saturating_sub(stopped));
                 state.backlog.keep(&mut self.stash, chunk, stopped..end, copy);
                 state.blocked = true;
                 self.blocked.push_back(stream);
@@ -63,6 +65,7 @@ impl Receiver {
                 break;
             }
             let Some(chunk) = state.backlog.pop() else { break };
+            self.backlog = self.backlog.saturating_sub(chunk.len());
             self.decode_kept(now, uni, stream, chunk)?;
             let state = self.streams.get_mut(&stream);
             if let Some(state) = state.filter(|state| state.backlog.is_empty()) {
@@ -91,6 +94,7 @@ impl Receiver {
         self.listed = None;
         let stopped = stopped?.min(chunk.len());
         if let Some(state) = self.streams.get_mut(&stream).filter(|_| stopped < chunk.len()) {
+            self.backlog = self.backlog.saturating_add(chunk.len().saturating_sub(stopped));
             state.backlog.unpop(chunk.slice(stopped..));
         }
         Ok(())
@@ -126,7 +130,11 @@ impl Receiver {
                     break;
                 }
             }
-            let Ok(pushed) = state.decoder.push(input, &self.limits, &mut self.buffers) else {
+            let before = state.decoder.memory();
+            let pushed = state.decoder.push(input, &self.limits, &mut self.buffers);
+            let more = state.decoder.memory();
+            self.assemblies = self.assemblies.saturating_add(more).saturating_sub(before);
+            let Ok(pushed) = pushed else {
                 self.offend(now, uni, stream, Offence::Package)?;
                 return Ok(end);
             };

@@ -5,14 +5,19 @@
 //! wait in the backlog of their stream, whose window bounds it. Only what the exchanger sends
 //! passes, unless messages of the same stream are before it: lists are not for the application.
 //!
+//! Each stream holds room for its window from the moment that the peer opens it; one that finds
+//! none is reset at once.
+//!
 //! Credit (spec 2.2) of a message returns when the application consumes it. A package longer than
 //! [`RETAINED`] needs more than that: it reserves its declared length in the ledger, and once
 //! admitted all but `RETAINED` bytes of it are credited as they arrive, so that it can finish
 //! whatever its length. One that finds no room waits without credit, first come first served, while
-//! the connection asks Node for more of it.
+//! the connection asks Node for more of it. While messages of other connections wait for that, one
+//! that takes longer than `send_deadline` is reset, as long as this connection has more room than
+//! it is sure of: an honest sender has given it up by then, too.
 //!
-//! Invariants: R1 the ledger's use is the sum of what streams and unconsumed messages reserve, and
-//! never exceeds what the connection is sure of and has leased. R2 the inbox holds at most
+//! Invariants: R1 what is promised (reserved by streams and unconsumed messages; the windows of
+//! streams; what these have grown) never exceeds what the connection is sure of and has leased. R2 the inbox holds at most
 //! `inbox_max` bytes and one message; until the link is gone, together with what was taken of it
 //! and not consumed. R3 bytes received on a stream and not released are those of its backlog, of
 //! its unfinished package up to `RETAINED` (or its window while it waits), and of its unconsumed
@@ -22,18 +27,17 @@ mod backlog;
 mod decode;
 
 use alloc::collections::{BTreeMap, VecDeque};
-use core::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 
 use backlog::Backlog;
 
+use super::ledger::Promises;
 use super::offences::Offences;
 use crate::buffer::{AppendSlab, AssemblyConfig, AssemblyPool};
 use crate::config::Config;
 use crate::error::Offence;
 use crate::id::{PeerId, ProtocolId};
-use crate::lease::ByteGate;
+use crate::lease::Room;
 use crate::message::{Batch, Consumed, Share};
 use crate::mux::{INITIAL_WINDOW, Session, StreamId};
 use crate::protocol::ProtocolSet;
@@ -45,6 +49,9 @@ use crate::wire::{AssemblyBuffers, DecodeLimits, Decoder, ExchangerLimits};
 
 /// How much of an unfinished package is not credited before it is consumed.
 pub(super) const RETAINED: usize = INITIAL_WINDOW as usize / 4;
+
+/// What a stream may fill before anything of it is taken.
+const WINDOW: usize = INITIAL_WINDOW as usize;
 
 /// Backlogs are kept in slabs of this size, in bytes, or larger where one piece needs it.
 const STASH_SLAB: usize = 64 * 1024;
@@ -96,27 +103,32 @@ pub(super) struct Receiver {
     ours: ProtocolSet,
     limits: DecodeLimits,
     exchanger_limits: ExchangerLimits,
-    /// By id; bounded by the session's accept backlog and the gate.
+    /// By id; bounded by the room for streams and by the gate.
     streams: BTreeMap<StreamId, RecvStream>,
-    /// Opened by the peer and not accepted yet; bounded by the session's accept backlog.
+    /// Opened by the peer and not accepted yet; bounded by the room for streams.
     held: VecDeque<StreamId>,
-    held_max: usize,
     /// Whether streams are accepted; not before the connection is live.
     open: bool,
     gate: StreamGate,
     buffers: Buffers,
     /// What backlogs are kept in.
     stash: AppendSlab,
-    /// The ledger.
-    room: ByteGate,
+    /// What the peer may make it hold.
+    promises: Promises,
     /// Streams whose package waits for a reservation; one entry a stream.
     waiting: VecDeque<StreamId>,
     /// Streams with a backlog; one entry a stream.
     blocked: VecDeque<StreamId>,
     /// How many streams are inside a package and have no backlog.
     assembling: usize,
+    /// Bytes of all backlogs.
+    backlog: usize,
+    /// Memory of all packages in assembly, in bytes.
+    assemblies: usize,
     inbox: Batch,
     inbox_held: usize,
+    /// The part of it that was taken and is not consumed.
+    taken: usize,
     inbox_max: usize,
     /// The link is gone: credit means nothing any more, and what is left is there to be taken.
     closed: bool,
@@ -171,7 +183,6 @@ impl Receiver {
             held: VecDeque::new(),
             open: false,
             gate: StreamGate::new(step),
-            held_max: config.receive_streams_max,
             buffers: Buffers {
                 pool: AssemblyPool::new(AssemblyConfig {
                     buffers: 64,
@@ -180,12 +191,15 @@ impl Receiver {
                 granted: 0,
             },
             stash: AppendSlab::with_retired(STASH_SLAB, STASH_SLABS_KEPT),
-            room: ByteGate::new(config.assembly_base(), config.lease_max()),
+            promises: Promises::new(config),
             waiting: VecDeque::new(),
             blocked: VecDeque::new(),
             assembling: 0,
+            backlog: 0,
+            assemblies: 0,
             inbox: Batch::default(),
             inbox_held: 0,
+            taken: 0,
             inbox_max: config.inbox_max,
             closed: false,
             listed: None,
@@ -222,6 +236,7 @@ impl Receiver {
         if batch.is_empty() {
             batch.begin(self.peer);
             core::mem::swap(&mut self.inbox, batch);
+            self.taken = self.inbox_held;
             self.listed = None;
             self.familiar_place = None;
             self.refill(now, uni);
@@ -237,7 +252,7 @@ impl Receiver {
 
     fn refill(&mut self, now: Instant, uni: &mut Session) {
         if self.closed && self.inbox.is_empty() {
-            self.inbox_held = 0;
+            (self.inbox_held, self.taken) = (0, 0);
             // There is no connection left that offences could end.
             let _spent = self.decode_backlogs(now, uni);
         }
@@ -254,16 +269,16 @@ impl Receiver {
         uni: &mut Session,
         stream: StreamId,
     ) -> Result<(), Spent> {
+        if !self.promises.streams.admit(WINDOW) {
+            uni.reset(stream);
+            // How much room there is the peer cannot know; of that the session counts refusals.
+            // Before the connection is live streams wait unaccepted, but they count (D-104).
+            let is_innocent = self.open && self.gate.left() > 0;
+            return if is_innocent { Ok(()) } else { self.offence(now, Offence::Streams) };
+        }
         self.streams.insert(stream, RecvStream::default());
         self.held.push_back(stream);
-        if self.open {
-            self.accept_held(now, uni)
-        } else if self.held.len() > self.held_max {
-            // Before the connection is live streams wait unaccepted, but they count (D-104).
-            self.offend(now, uni, stream, Offence::Streams)
-        } else {
-            Ok(())
-        }
+        if self.open { self.accept_held(now, uni) } else { Ok(()) }
     }
 
     /// The connection is live: accepts what waits.
@@ -329,7 +344,10 @@ impl Receiver {
 
     fn forget(&mut self, stream: StreamId) {
         let Some(state) = self.streams.remove(&stream) else { return };
-        self.room.release(state.reserved);
+        self.promises.messages.release(state.reserved);
+        self.promises.streams.release(WINDOW);
+        self.backlog = self.backlog.saturating_sub(state.backlog.bytes());
+        self.assemblies = self.assemblies.saturating_sub(state.decoder.memory());
         if let Some(buffer) = state.decoder.into_buffer() {
             self.buffers.pool.give_back(buffer);
         }
@@ -394,7 +412,7 @@ impl Receiver {
         while let Some(stream) = self.waiting.front().copied() {
             if let Some(state) = self.streams.get_mut(&stream) {
                 let len = state.decoder.declared();
-                if !self.room.admit(len) {
+                if !self.promises.messages.admit(len) {
                     return;
                 }
                 state.reserved = len;
@@ -405,25 +423,31 @@ impl Receiver {
         }
     }
 
-    /// How many more bytes to ask Node for, and how many go back to it; 0 where there is nothing
-    /// to say.
-    pub(super) fn poll_bytes(&mut self) -> (usize, usize) {
+    /// How much more room to ask Node for, and how many bytes go back to it; 0 where there is
+    /// nothing to say.
+    pub(super) fn poll_room(&mut self, uni: &mut Session) -> (Room, usize) {
         if self.waiting.is_empty() {
-            self.room.forget();
+            self.promises.messages.forget();
         }
-        let wanted = self.room.poll_request().unwrap_or(0);
-        (wanted, self.room.poll_return().unwrap_or(0))
+        self.promises.poll(uni)
     }
 
     /// Node has granted what was asked for.
-    pub(super) fn bytes_granted(&mut self, now: Instant, uni: &mut Session, bytes: usize) {
-        self.room.granted(bytes);
-        self.admit_waiting(now, uni);
+    pub(super) fn room_granted(&mut self, now: Instant, uni: &mut Session, room: Room) {
+        self.promises.granted(uni, room);
+        if room.messages > 0 {
+            self.admit_waiting(now, uni);
+        }
     }
 
-    /// Bytes that messages reserve, and that are leased for it.
-    pub(super) const fn room(&self) -> (usize, usize) {
-        (self.room.in_use(), self.room.lease())
+    /// Messages of other connections wait for room, or they do no longer.
+    pub(super) fn set_crowded(&mut self, crowded: bool) {
+        self.promises.messages.set_crowded(crowded);
+    }
+
+    /// What it has promised.
+    pub(super) const fn promises(&self) -> &Promises {
+        &self.promises
     }
 
     /// Credits what an admitted package may have credited before it is consumed.
@@ -441,9 +465,10 @@ impl Receiver {
 
     fn give_back(&mut self, now: Instant, uni: &mut Session, share: Share) {
         uni.release(now, StreamId(share.stream), share.credit as usize);
-        self.room.release(share.reserved as usize);
+        self.promises.messages.release(share.reserved as usize);
         if !self.closed {
             self.inbox_held = self.inbox_held.saturating_sub(share.held as usize);
+            self.taken = self.taken.saturating_sub(share.held as usize);
         }
         if share.reserved > 0 {
             self.admit_waiting(now, uni);
@@ -470,6 +495,7 @@ impl Receiver {
             let Some(state) = self.streams.get_mut(&stream) else { continue };
             state.blocked = false;
             let Some(chunk) = state.backlog.pop() else { continue };
+            self.backlog = self.backlog.saturating_sub(chunk.len());
             self.decode_kept(now, uni, stream, chunk)?;
             let Some(state) = self.streams.get_mut(&stream) else { continue };
             if !state.backlog.is_empty() {
@@ -488,15 +514,16 @@ impl Receiver {
         self.assembling > 0
     }
 
-    /// Resets the streams whose unfinished package had credit and gained less than `least` since
-    /// the last look.
+    /// Resets the streams whose unfinished package had credit and gained less than `progress_min`
+    /// since the last look; and those that take too long, if others wait for their room.
     pub(super) fn check_progress(
         &mut self,
         now: Instant,
         uni: &mut Session,
-        interval: Duration,
-        least: usize,
+        config: &Config,
     ) -> Result<(), Spent> {
+        let (interval, least) = (config.progress_interval, config.progress_min);
+        let mut owes = self.promises.messages.owes();
         let mut stuck = VecDeque::new();
         for (stream, state) in &mut self.streams {
             let gained = core::mem::take(&mut state.gained);
@@ -508,8 +535,11 @@ impl Receiver {
                 continue;
             }
             // One that began only now has had less time than is due.
-            let judged = now.since(*state.since.get_or_insert(now)) >= interval;
-            if judged && gained < least.min(missing.saturating_add(gained)) {
+            let age = now.since(*state.since.get_or_insert(now));
+            let stands = age >= interval && gained < least.min(missing.saturating_add(gained));
+            let late = owes > 0 && state.reserved > 0 && age >= config.send_deadline;
+            if stands || late {
+                owes = owes.saturating_sub(state.reserved);
                 stuck.push_back(*stream);
             }
         }
@@ -523,32 +553,45 @@ impl Receiver {
     pub(super) fn discard(&mut self) {
         self.inbox.discard();
         self.familiar_place = None;
-        self.inbox_held = 0;
+        (self.inbox_held, self.taken) = (0, 0);
         for stream in core::mem::take(&mut self.blocked) {
             if let Some(state) = self.streams.get_mut(&stream) {
                 state.blocked = false;
-                state.backlog = Backlog::default();
+                let dropped = core::mem::take(&mut state.backlog);
+                self.backlog = self.backlog.saturating_sub(dropped.bytes());
             }
             self.recount(stream);
         }
     }
 
     /// Frees buffers that an idle connection does not need.
-    pub(super) fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self, uni: &mut Session) {
+        self.promises.give_up_growth(uni);
         self.buffers.pool.shrink();
         self.stash.shrink();
         self.inbox.shrink();
     }
 
     /// Bytes that wait undecoded, those of unfinished packages, those of the inbox, and those of
-    /// buffers kept for the next ones. O(streams).
+    /// buffers kept for the next ones.
     pub(super) fn memory(&self) -> [usize; 4] {
-        let sum = |bytes: fn(&RecvStream) -> usize| {
-            self.streams.values().fold(0, |sum: usize, state| sum.saturating_add(bytes(state)))
-        };
         let inbox = self.inbox_held.saturating_add(self.inbox.bytes());
         let kept = self.buffers.pool.bytes().saturating_add(self.stash.memory());
-        [sum(|state| state.backlog.bytes()), sum(|state| state.decoder.memory()), inbox, kept]
+        [self.backlog, self.assemblies, inbox, kept]
+    }
+
+    /// Bytes of what is known of each stream.
+    pub(super) fn streams_memory(&self) -> usize {
+        self.streams.len().saturating_mul(size_of::<(StreamId, RecvStream)>())
+    }
+
+    /// The first three of [`Receiver::memory`], counted anew.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn memory_recount(&self) -> [usize; 3] {
+        let sum = |bytes: fn(&RecvStream) -> usize| self.streams.values().map(bytes).sum();
+        let (held, bytes) = self.inbox.recount();
+        let inbox = held.saturating_add(self.taken).saturating_add(bytes);
+        [sum(|state| state.backlog.recount()), sum(|state| state.decoder.memory()), inbox]
     }
 
     /// What a connection counts, with what is counted here.
@@ -578,9 +621,11 @@ impl Receiver {
 
     /// Checks R1 and the bookkeeping of the queues.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn assert_invariants(&self) {
+    pub(super) fn assert_invariants(&self, uni: &Session) {
         let streams: usize = self.streams.values().map(|state| state.reserved).sum();
-        assert!(streams <= self.room.in_use() && self.room.in_use() <= self.room.room());
+        assert!(streams <= self.promises.messages.in_use());
+        assert_eq!(self.promises.streams.in_use(), self.streams.len().saturating_mul(WINDOW));
+        self.promises.assert_invariants(uni);
         let waits = self.streams.values().filter(|state| state.waits).count();
         assert_eq!(waits, self.waiting.len());
         let blocked = self.streams.values().filter(|state| state.blocked).count();

@@ -297,7 +297,7 @@ impl Pair {
         let session = &mut self.sides[at].session;
         match choice >> 5 {
             0 => session.ping(self.now),
-            1 => session.set_growth(choice & 1 == 0),
+            1 => session.set_growth_max(((choice & 1) << 20) as u64),
             2 if choice == 2 << 5 => session.go_away(GoAwayCode::Normal),
             _ => {
                 if let Some(stream) = picked {

@@ -47,8 +47,9 @@ pub(crate) struct Apart<F: ChannelFactory> {
     /// Connections that have ended and wait for their other side, the oldest first.
     ending: VecDeque<ConnectionId>,
     reporting: VecDeque<ConnectionId>,
-    /// What connections have counted after their last report, until the node takes it.
-    late: Traffic,
+    /// Connections that are done, with what they counted after their last report, until the node
+    /// takes that.
+    late: Vec<(ConnectionId, Traffic)>,
     answers: VecDeque<(DialKey, Result<Socket, IoCause>)>,
     dialling: BTreeSet<ConnectionId>,
     listener: Option<ListenerId>,
@@ -85,7 +86,7 @@ impl<F: ChannelFactory> Apart<F> {
             sockets: BTreeMap::new(),
             ending: VecDeque::new(),
             reporting: VecDeque::new(),
-            late: Traffic::default(),
+            late: Vec::new(),
             answers: VecDeque::new(),
             dialling: BTreeSet::new(),
             listener: None,
@@ -120,8 +121,8 @@ impl<F: ChannelFactory> Apart<F> {
 
     fn take_reports(&mut self, now: Instant) -> bool {
         let mut any = false;
-        if !self.late.is_empty() {
-            self.core.handle_late(std::mem::take(&mut self.late));
+        for (id, late) in self.late.drain(..) {
+            self.core.handle_late(id, late);
         }
         while let Some(id) = self.reporting.pop_front() {
             let Some(part) = self.parts.get_mut(&id) else { continue };

@@ -115,10 +115,8 @@ impl<F: ChannelFactory> Apart<F> {
             if over && !self.sockets.contains_key(&id) && !part.is_known {
                 let part = self.parts.remove(&id);
                 let late = part.map(|mut part| part.connection.take_late()).unwrap_or_default();
-                if !late.is_empty() {
-                    self.late.merge(&late);
-                    self.woken.insert(Task::Node);
-                }
+                self.late.push((id, late));
+                self.woken.insert(Task::Node);
                 self.ending.retain(|ending| *ending != id);
                 return Ok(false);
             }
