@@ -215,6 +215,7 @@ fn config(required: &[Vec<usize>], channel: Channel, draw: &mut Draw) -> Config 
         config.slab = if channel == Channel::Plain { 4 << 10 } else { 34 << 10 };
         config.slabs_max = 6;
         config.assembly_max = 1 << 20;
+        config.leases_max = 8 << 20;
         config.message_max = 400 << 10;
         config.send_streams_max = 16;
         config.receive_streams_max = 32;

@@ -299,8 +299,11 @@ impl<F: ChannelFactory> Host for Apart<F> {
 
     fn check_machines(&self) {
         self.core.assert_invariants();
-        for part in self.parts.values() {
+        for (id, part) in &self.parts {
             part.connection.assert_invariants();
+            // Of what is on its way the connection knows less, and one that is gone knows nothing.
+            let (leased, known) = (part.connection.leased(), self.core.lease(*id));
+            assert!(leased <= known, "{id} has leased {leased}, the node knows of {known}");
         }
     }
 }
