@@ -1,6 +1,7 @@
 //! What a configuration lets a node hold, and how its limits follow from a bound on that.
 
 use super::{Config, ConfigError, KIB, MIB, at_least};
+use crate::connection::HELD_MAX;
 use crate::lease::STREAMS_SURE;
 use crate::mux::INITIAL_WINDOW;
 
@@ -61,17 +62,16 @@ impl Config {
     /// The same with `max_memory` set and with limits lowered until [`Config::memory_max`] is
     /// within it.
     ///
-    /// Half of it is for what connections lease, if they may use so much: `leases_max` becomes
-    /// what that comes to, and says how many streams, and how much of windows that grow, there is
-    /// for whoever needs them. The rest is for what every connection is sure of. All of these are
-    /// lowered by one factor, the largest for which that fits, none of them below its least and
-    /// none that is lower already: `message_max` (least 64 KiB), `assembly_max` (1 MiB),
-    /// `inbox_max` (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`, `pending_max`,
-    /// `dials_max`, `required_dials_max` (16 each) and `protocols_max` (64). At their least they
-    /// may take some of the other half. Before that `ending_max` becomes a quarter of the
-    /// connections there may be, at most. The number of peers, of their connections and of their
-    /// streams stays as it is. With `overcommit` it is the sum for one peer out of four that has to
-    /// fit; limits at their least are then accepted whatever the sum.
+    /// All of these are lowered by one factor, the largest for which the sum fits, none of them
+    /// below its least and none that is lower already: `message_max` (least 64 KiB), `assembly_max`
+    /// (1 MiB), `inbox_max` (128 KiB), `outbox_max`, `output_max` (64 KiB each), `slabs_max`,
+    /// `pending_max`, `dials_max`, `required_dials_max` (16 each) and `protocols_max` (64). They are
+    /// what every connection is sure of. Half of what these at their least leave free is for leases:
+    /// `leases_max` becomes what that comes to, which any peer may use for its streams and windows.
+    /// Before all that `ending_max` becomes a quarter of the connections there may be, at most. The
+    /// number of peers, of their connections and of their streams stays as it is. With `overcommit`
+    /// it is the sum for one peer out of four that has to fit; limits at their least are then
+    /// accepted whatever the sum.
     ///
     /// # Errors
     ///
@@ -83,7 +83,8 @@ impl Config {
         self.validate()?;
         self.max_memory = Some(max_memory);
         // Twice as much may be held as is leased.
-        let leases_max = self.leases_max.min(max_memory / 4);
+        let least = Self { leases_max: 0, ..self.scaled(0) }.counted_memory();
+        let leases_max = self.leases_max.min(max_memory.saturating_sub(least) / 4);
         let fits = |parts: usize| {
             let config = Self { leases_max, ..self.scaled(parts) };
             config.counted_memory() <= max_memory
@@ -98,9 +99,7 @@ impl Config {
                 bad = middle;
             }
         }
-        let mut config = Self { leases_max: 0, ..self.scaled(good) };
-        let rest = max_memory.saturating_sub(config.counted_memory());
-        config.leases_max = if fits(good) { leases_max } else { leases_max.min(rest / 2) };
+        let config = Self { leases_max, ..self.scaled(good) };
         config.validate()?;
         Ok(config)
     }
@@ -186,10 +185,10 @@ impl Config {
     }
 
     /// What a link may make the node hold, in bytes, until its protocols are exchanged: streams
-    /// are opened, and their initial windows filled, before anything of them is read.
+    /// are opened, and something is sent on them, before anything of that is decoded.
     #[must_use]
     pub const fn link_memory_max(&self) -> usize {
-        WINDOWS.saturating_add(self.slabs_memory()).saturating_add(FIXED)
+        (2 * HELD_MAX).saturating_add(self.slabs_memory()).saturating_add(FIXED)
     }
 
     const fn slabs_memory(&self) -> usize {

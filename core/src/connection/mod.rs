@@ -52,6 +52,7 @@ pub use mailbox::{Setup, ToConnection, ToNode};
 
 pub(crate) use mailbox::{Closed, Tally, TallyEntry, Verdict};
 pub(crate) use parcel::{Parcel, parcel_of};
+pub(crate) use receive::HELD_MAX;
 
 use exchange::Exchange;
 use inbound::Inbound;

@@ -321,6 +321,22 @@ fn d104_uni_streams_before_the_exchange_are_held_and_get_no_credit() {
 }
 
 #[test]
+fn d104_little_is_held_before_the_exchange_whatever_the_windows_are() {
+    let mut arena = arena();
+    let p = arena.accept();
+    arena.open_outer(p);
+    let bytes = package(ECHO, &vec![5; 262_000]);
+    for stream in [1, 3, 5, 7] {
+        arena.uni(p, &Frame::syn(stream));
+        arena.pour(p, stream, &bytes);
+    }
+    let reset = [1, 3, 5, 7].map(|stream| arena.peers[p].was_reset(UNI, stream));
+    assert_eq!(reset, [false, false, true, true]);
+    arena.exchange(p, &[]);
+    assert_eq!((arena.messages.len(), arena.is_connected(p)), (2, true));
+}
+
+#[test]
 fn a_pushed_list_of_any_size_is_taken_once_at_a_time() {
     let mut arena = arena();
     let p = arena.opened();

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::{DESCRIPTOR, Receiver, Spent};
+use super::{DESCRIPTOR, HELD_MAX, Receiver, Spent};
 use crate::error::Offence;
 use crate::id::ProtocolId;
 use crate::message::Share;
@@ -26,6 +26,9 @@ impl Receiver {
     ) -> Result<(), Spent> {
         let Some(state) = self.streams.get_mut(&stream) else { return Ok(()) };
         state.gained = state.gained.saturating_add(range.len());
+        if !state.accepted && self.backlog.saturating_add(range.len()) > HELD_MAX {
+            return self.offend(now, uni, stream, Offence::Streams);
+        }
         if !state.accepted || state.blocked {
             let accepted = state.accepted;
             self.backlog = self.backlog.saturating_add(range.len());

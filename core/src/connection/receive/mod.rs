@@ -53,6 +53,10 @@ pub(super) const RETAINED: usize = INITIAL_WINDOW as usize / 4;
 /// What a stream may fill before anything of it is taken.
 const WINDOW: usize = INITIAL_WINDOW as usize;
 
+/// Bytes of all streams together that may come before the connection is live. An honest peer's come
+/// after the end of the exchange, where reading stops until then.
+pub(crate) const HELD_MAX: usize = 2 * WINDOW;
+
 /// Backlogs are kept in slabs of this size, in bytes, or larger where one piece needs it.
 const STASH_SLAB: usize = 64 * 1024;
 
