@@ -79,6 +79,11 @@ impl Promises {
         }
     }
 
+    /// Whether windows have grown, or would have, or are gone, since that was last looked at.
+    pub(super) const fn has_growth_news(&self, uni: &Session) -> bool {
+        uni.window_growth() != self.growth.in_use() as u64 || uni.growth_lack() > 0
+    }
+
     /// How much more room to ask for, and how many bytes go back.
     pub(super) fn poll(&mut self, uni: &mut Session) -> (Room, usize) {
         self.count_growth(uni);

@@ -247,9 +247,10 @@ impl<C: SecureChannel> Connection<C> {
             closed.traffic.take(&mut self.receiver.traffic);
             closed.counters = self.receiver.counters(self.counters);
         }
-        let (wanted, returned) = self.receiver.poll_room(&mut self.uni);
-        self.report.room_wanted = self.report.room_wanted.and(wanted);
-        self.report.bytes_returned = self.report.bytes_returned.saturating_add(returned);
+        if let Some((wanted, returned)) = self.receiver.poll_room(&mut self.uni) {
+            self.report.room_wanted = self.report.room_wanted.and(wanted);
+            self.report.bytes_returned = self.report.bytes_returned.saturating_add(returned);
+        }
         if self.report.is_empty() {
             return None;
         }

@@ -81,7 +81,8 @@ impl<'a> Loose<'a> {
             connections_per_peer_max: 2,
             send_streams_max: 16,
             send_streams_initial: 3,
-            receive_streams_max: 24,
+            receive_streams_max: 32,
+            leases_max: 8 << 20,
             offences_max: 4,
             ..Config::default()
         };

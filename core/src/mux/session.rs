@@ -282,8 +282,14 @@ impl Session {
         self.growth_max = bytes.min(self.config.window_growth_max);
     }
 
-    /// Takes how many bytes were missing for a window to grow, where only
-    /// [`Session::set_growth_max`] was in the way; 0 if nothing was.
+    /// How many bytes were missing for a window to grow, where only [`Session::set_growth_max`] was
+    /// in the way; 0 if nothing was since [`Session::take_growth_lack`].
+    #[must_use]
+    pub const fn growth_lack(&self) -> u64 {
+        self.growth_lack
+    }
+
+    /// Takes [`Session::growth_lack`].
     pub const fn take_growth_lack(&mut self) -> u64 {
         core::mem::replace(&mut self.growth_lack, 0)
     }

@@ -224,6 +224,7 @@ impl Receiver {
         };
         state.since = None;
         if core::mem::take(&mut state.waits) {
+            self.promises_changed = true;
             self.waiting.retain(|waiting| *waiting != stream);
         }
         let name = source.bytes(protocol);

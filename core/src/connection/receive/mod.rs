@@ -119,6 +119,7 @@ pub(super) struct Receiver {
     stash: AppendSlab,
     /// What the peer may make it hold.
     promises: Promises,
+    promises_changed: bool,
     /// Streams whose package waits for a reservation; one entry a stream.
     waiting: VecDeque<StreamId>,
     /// Streams with a backlog; one entry a stream.
@@ -196,6 +197,7 @@ impl Receiver {
             },
             stash: AppendSlab::with_retired(STASH_SLAB, STASH_SLABS_KEPT),
             promises: Promises::new(config),
+            promises_changed: false,
             waiting: VecDeque::new(),
             blocked: VecDeque::new(),
             assembling: 0,
@@ -273,6 +275,7 @@ impl Receiver {
         uni: &mut Session,
         stream: StreamId,
     ) -> Result<(), Spent> {
+        self.promises_changed = true;
         if !self.promises.streams.admit(WINDOW) {
             uni.reset(stream);
             // How much room there is the peer cannot know; of that the session counts refusals.
@@ -350,6 +353,7 @@ impl Receiver {
         let Some(state) = self.streams.remove(&stream) else { return };
         self.promises.messages.release(state.reserved);
         self.promises.streams.release(WINDOW);
+        self.promises_changed = true;
         self.backlog = self.backlog.saturating_sub(state.backlog.bytes());
         self.assemblies = self.assemblies.saturating_sub(state.decoder.memory());
         if let Some(buffer) = state.decoder.into_buffer() {
@@ -414,6 +418,7 @@ impl Receiver {
     /// Admits packages to the ledger in their order, as long as the next one fits.
     fn admit_waiting(&mut self, now: Instant, uni: &mut Session) {
         while let Some(stream) = self.waiting.front().copied() {
+            self.promises_changed = true;
             if let Some(state) = self.streams.get_mut(&stream) {
                 let len = state.decoder.declared();
                 if !self.promises.messages.admit(len) {
@@ -427,17 +432,25 @@ impl Receiver {
         }
     }
 
-    /// How much more room to ask Node for, and how many bytes go back to it; 0 where there is
-    /// nothing to say.
-    pub(super) fn poll_room(&mut self, uni: &mut Session) -> (Room, usize) {
+    /// How much more room to ask Node for, and how many bytes go back to it, if any of that may
+    /// have changed.
+    pub(super) fn poll_room(&mut self, uni: &mut Session) -> Option<(Room, usize)> {
+        let changed = core::mem::take(&mut self.promises_changed);
+        if !changed && !self.promises.has_growth_news(uni) {
+            return None;
+        }
         if self.waiting.is_empty() {
             self.promises.messages.forget();
         }
-        self.promises.poll(uni)
+        Some(self.promises.poll(uni))
     }
 
     /// Node has granted what was asked for.
     pub(super) fn room_granted(&mut self, now: Instant, uni: &mut Session, room: Room) {
+        if room.total() == 0 {
+            return;
+        }
+        self.promises_changed = true;
         self.promises.granted(uni, room);
         if room.messages > 0 {
             self.admit_waiting(now, uni);
@@ -446,6 +459,7 @@ impl Receiver {
 
     /// Messages of other connections wait for room, or they do no longer.
     pub(super) fn set_crowded(&mut self, crowded: bool) {
+        self.promises_changed = true;
         self.promises.messages.set_crowded(crowded);
     }
 
@@ -469,12 +483,13 @@ impl Receiver {
 
     fn give_back(&mut self, now: Instant, uni: &mut Session, share: Share) {
         uni.release(now, StreamId(share.stream), share.credit as usize);
-        self.promises.messages.release(share.reserved as usize);
         if !self.closed {
             self.inbox_held = self.inbox_held.saturating_sub(share.held as usize);
             self.taken = self.taken.saturating_sub(share.held as usize);
         }
         if share.reserved > 0 {
+            self.promises_changed = true;
+            self.promises.messages.release(share.reserved as usize);
             self.admit_waiting(now, uni);
         }
     }
@@ -570,6 +585,7 @@ impl Receiver {
 
     /// Frees buffers that an idle connection does not need.
     pub(super) fn shrink(&mut self, uni: &mut Session) {
+        self.promises_changed = true;
         self.promises.give_up_growth(uni);
         self.buffers.pool.shrink();
         self.stash.shrink();

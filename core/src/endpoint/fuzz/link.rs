@@ -102,9 +102,10 @@ fn config() -> Config {
         ending_max: 3,
         dials_max: 4,
         peers_max: 2,
-        send_streams_max: 8,
+        send_streams_max: 18,
         send_streams_initial: 2,
-        receive_streams_max: 12,
+        receive_streams_max: 20,
+        leases_max: 4 << 20,
         // So that little time has to pass until all is told.
         handshake_deadline: Duration::from_secs(3),
         exchange_deadline: Duration::from_secs(3),
