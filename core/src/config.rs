@@ -121,7 +121,8 @@ pub struct Config {
     /// for share it. Default 20 s.
     pub dial_deadline: Duration,
     /// From the moment a connection takes a message until its last byte is framed; also how long
-    /// a carrier may take nothing. Default 30 s.
+    /// a carrier may take nothing, and a message may take to come in leased room that others wait
+    /// for. Default 30 s.
     pub send_deadline: Duration,
     /// The waits between attempts at one required peer. Default 1 2 3 5 8 13 21 34 55 s, then
     /// 60 s for ever, give or take 10 %.

@@ -17,16 +17,17 @@
 //! it is sure of: an honest sender has given it up by then, too.
 //!
 //! Invariants: R1 what is promised (reserved by streams and unconsumed messages; the windows of
-//! streams; what these have grown) never exceeds what the connection is sure of and has leased. R2 the inbox holds at most
-//! `inbox_max` bytes and one message; until the link is gone, together with what was taken of it
-//! and not consumed. R3 bytes received on a stream and not released are those of its backlog, of
-//! its unfinished package up to `RETAINED` (or its window while it waits), and of its unconsumed
-//! messages.
+//! streams; what these have grown) never exceeds what the connection is sure of and has leased. R2
+//! the inbox holds at most `inbox_max` bytes and one message; until the link is gone, together with
+//! what was taken of it and not consumed. R3 bytes received on a stream and not released are those
+//! of its backlog, of its unfinished package up to `RETAINED` (or its window while it waits), and
+//! of its unconsumed messages.
 
 mod backlog;
 mod decode;
 
 use alloc::collections::{BTreeMap, VecDeque};
+
 use bytes::{Bytes, BytesMut};
 
 use backlog::Backlog;
@@ -117,7 +118,7 @@ pub(super) struct Receiver {
     buffers: Buffers,
     /// What backlogs are kept in.
     stash: AppendSlab,
-    /// What the peer may make it hold.
+    /// What the peer may make it hold, and whether that has changed since Node was told.
     promises: Promises,
     promises_changed: bool,
     /// Streams whose package waits for a reservation; one entry a stream.
