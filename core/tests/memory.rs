@@ -57,7 +57,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// What connections may lease beside what each is sure of, and what buffers have to spare.
-const LEASES_MAX: usize = 1 << 20;
+const LEASES_MAX: usize = 8 << 20;
 
 fn bound() -> usize {
     config().connection_memory_max() + 2 * LEASES_MAX
@@ -68,7 +68,7 @@ fn config() -> Config {
     config.message_max = 256 << 10;
     config.assembly_max = 1 << 20;
     config.leases_max = LEASES_MAX;
-    config.receive_streams_max = 12;
+    config.receive_streams_max = 24;
     config.send_streams_max = 20;
     config.send_streams_initial = 4;
     config.inbox_max = 64 << 10;
@@ -134,7 +134,7 @@ fn the_counter_counts() {
 #[test]
 fn d02_announced_lengths_cost_nothing_before_bytes_come() {
     let peak = peak_of(|arena, p| {
-        for number in 0..12 {
+        for number in 0..24 {
             arena.uni(p, &Frame::data(2 * number + 1, (256_u64 << 10).to_be_bytes()).flags(SYN));
         }
     });
@@ -146,7 +146,7 @@ fn messages_that_never_end_on_every_stream() {
     assert_bounded(|arena, p| {
         let bytes = package(ECHO, &vec![1; 250_000]);
         let bytes = &bytes[..bytes.len() - 1];
-        for number in 0..12 {
+        for number in 0..24 {
             arena.stream(p, 2 * number + 1);
             arena.pour(p, 2 * number + 1, bytes);
         }
@@ -160,7 +160,7 @@ fn messages_of_every_size_that_nobody_takes() {
             arena.takes = false;
             let one = package(ECHO, &vec![1; len]);
             let bytes = one.repeat(600_000 / one.len());
-            for number in 0..12 {
+            for number in 0..24 {
                 arena.stream(p, 2 * number + 1);
                 arena.pour(p, 2 * number + 1, &bytes);
             }
@@ -175,8 +175,8 @@ fn messages_in_chunks_of_their_own_that_nobody_takes() {
         arena.takes = false;
         let one = package(ECHO, &[1; 3]);
         for round in 0..6000 {
-            let stream = 2 * (round % 12) + 1;
-            if round < 12 {
+            let stream = 2 * (round % 24) + 1;
+            if round < 24 {
                 arena.stream(p, stream);
             }
             arena.uni(p, &Frame::data(stream, &one[..]));
@@ -193,7 +193,7 @@ fn unpacked_messages_that_nobody_takes() {
         let mut one = package(ECHO, &packed);
         *one.last_mut().unwrap() = 1;
         let bytes = one.repeat(200_000 / one.len());
-        for number in 0..12 {
+        for number in 0..24 {
             arena.stream(p, 2 * number + 1);
             arena.pour(p, 2 * number + 1, &bytes);
         }
