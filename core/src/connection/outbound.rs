@@ -15,6 +15,10 @@ use crate::record::Note;
 use crate::secure::SecureChannel;
 use crate::time::Instant;
 
+/// Credit on the outer stream that large transfers leave to small messages, in bytes: less than
+/// half of the smallest window, so that the peer's grants keep coming.
+const CREDIT_KEPT: usize = 32 * 1024;
+
 impl<C: SecureChannel> Connection<C> {
     pub(super) fn has_output(&self) -> bool {
         if self.link.is_closed() {
@@ -42,9 +46,15 @@ impl<C: SecureChannel> Connection<C> {
             _ => (&self.uni, self.uni_stream),
         };
         // While ending only a session that failed has something to say.
-        session.wants_transmit()
+        session.wants_transmit_within(self.bulk_credit())
             && stream.is_some_and(|stream| self.outer.can_frame(stream))
             && (!self.phase.is_ending() || session.is_closed())
+    }
+
+    /// What the outer stream has credit for of large transfers, in bytes.
+    fn bulk_credit(&self) -> usize {
+        let credit = self.uni_stream.map_or(0, |stream| self.outer.credit(stream));
+        (credit as usize).saturating_sub(CREDIT_KEPT)
     }
 
     /// Frames and seals until the output is full or there is nothing to frame.
@@ -74,13 +84,14 @@ impl<C: SecureChannel> Connection<C> {
         }
         let transparent = self.channel.is_transparent();
         let max = self.setup.config.output_max;
+        let mut bulk = max;
         loop {
             if !transparent {
                 self.seal(max.saturating_sub(self.sealed.len()));
             }
             let filled = self.framed.len().saturating_add(self.sealed.len());
             let Some(budget) = max.checked_sub(filled).filter(|budget| *budget > 0) else { break };
-            if !self.wants_framing() || !self.frame_some(now, budget) {
+            if !self.wants_framing() || !self.frame_some(now, budget, &mut bulk) {
                 break;
             }
         }
@@ -89,7 +100,7 @@ impl<C: SecureChannel> Connection<C> {
         }
         if self.phase.is_ending() {
             // Our end leaves even where the output is full, and before the channel's own.
-            self.frame_some(now, max);
+            self.frame_some(now, max, &mut bulk);
             if !transparent {
                 self.seal(usize::MAX);
             }
@@ -120,12 +131,12 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     /// Frames what comes next; false if there was nothing.
-    fn frame_some(&mut self, now: Instant, budget: usize) -> bool {
+    fn frame_some(&mut self, now: Instant, budget: usize, bulk: &mut usize) -> bool {
         let before = self.framed.position();
         self.outer.transmit(now, &mut self.framed, budget);
         if self.wants_frame(Layer::Bi) {
             if let Some(stream) = self.bi_stream {
-                frame(now, &mut self.outer, stream, &mut self.bi, &mut self.framed, budget);
+                frame(now, &mut self.outer, stream, &mut self.bi, &mut self.framed, budget, &mut 0);
             }
         }
         if !self.phase.is_ending() {
@@ -134,8 +145,9 @@ impl<C: SecureChannel> Connection<C> {
             self.lanes.pump(now, &mut self.uni);
         }
         if self.wants_frame(Layer::Uni) {
+            *bulk = self.bulk_credit().min(*bulk);
             if let Some(stream) = self.uni_stream {
-                frame(now, &mut self.outer, stream, &mut self.uni, &mut self.framed, budget);
+                frame(now, &mut self.outer, stream, &mut self.uni, &mut self.framed, budget, bulk);
             }
         }
         let position = self.framed.position();
@@ -217,9 +229,10 @@ fn frame(
     inner: &mut Session,
     out: &mut OutBuf,
     budget: usize,
+    bulk: &mut usize,
 ) {
     if let Some(slot) = outer.frame_start(stream, out) {
-        let body = inner.transmit(now, out, slot.max.min(budget));
+        let body = inner.transmit_within(now, out, slot.max.min(budget), bulk);
         outer.frame_end(slot, body, out);
     }
 }

@@ -57,9 +57,10 @@ impl Scheduler {
         Self { classes: [EMPTY; CLASSES], ready: 0, starvation_max }
     }
 
-    /// How many streams are ready.
-    pub(super) const fn ready(&self) -> usize {
-        self.ready
+    /// How many streams are ready, with those of large transfers or without.
+    pub(super) fn ready(&self, with_bulk: bool) -> usize {
+        let bulk = self.classes.last().filter(|_| !with_bulk);
+        self.ready.saturating_sub(bulk.map_or(0, |bulk| bulk.ready.len()))
     }
 
     /// Lists a stream at the end of its class, or takes it off, as its state demands.
@@ -92,10 +93,11 @@ impl Scheduler {
         }
     }
 
-    /// The stream whose turn it is; it stays listed.
-    pub(super) fn pick(&self) -> Option<u32> {
+    /// The stream whose turn it is, with large transfers or without; it stays listed.
+    pub(super) fn pick(&self, with_bulk: bool) -> Option<u32> {
         let mut first = None;
-        for class in &self.classes {
+        let classes = if with_bulk { CLASSES } else { Priority::Bulk as usize };
+        for class in self.classes.iter().take(classes) {
             let Some(slot) = class.ready.front() else { continue };
             if class.waited >= self.starvation_max {
                 return Some(slot);
@@ -167,7 +169,7 @@ mod tests {
     fn streams_of_a_class_take_turns() {
         let (mut slots, mut scheduler, taken) = setup(&[Priority::Normal; 3]);
         for turn in 0..7 {
-            assert_eq!(scheduler.pick(), Some(taken[turn % 3]));
+            assert_eq!(scheduler.pick(true), Some(taken[turn % 3]));
             scheduler.framed(&mut slots, taken[turn % 3], 1);
         }
     }
@@ -184,7 +186,7 @@ mod tests {
         }
         let mut out = OutBuf::new();
         let mut served = Vec::new();
-        while let Some(slot) = scheduler.pick() {
+        while let Some(slot) = scheduler.pick(true) {
             let stream = slots.get_mut(slot).unwrap();
             let len = stream.queued().min(1000);
             stream.frame_payload(len, &mut out);
@@ -210,7 +212,7 @@ mod tests {
         let (mut slots, mut scheduler, taken) = setup(&classes);
         let mut turns = [0; 3];
         for _ in 0..240 {
-            let slot = scheduler.pick().unwrap();
+            let slot = scheduler.pick(true).unwrap();
             turns[taken.iter().position(|s| *s == slot).unwrap()] += 1;
             scheduler.framed(&mut slots, slot, 100);
         }
@@ -225,17 +227,17 @@ mod tests {
         let (mut slots, mut scheduler, taken) = setup(&classes);
         scheduler.framed(&mut slots, taken[2], 5000);
         scheduler.framed(&mut slots, taken[0], 100);
-        assert_eq!(scheduler.pick(), Some(taken[0]));
+        assert_eq!(scheduler.pick(true), Some(taken[0]));
     }
 
     #[test]
     fn a_class_that_ran_empty_has_not_waited() {
         let (mut slots, mut scheduler, taken) = setup(&[Priority::High, Priority::Bulk]);
         scheduler.framed(&mut slots, taken[0], 5000);
-        assert_eq!(scheduler.pick(), Some(taken[1]));
+        assert_eq!(scheduler.pick(true), Some(taken[1]));
         scheduler.remove(&mut slots, taken[1]);
         scheduler.update(&mut slots, taken[1]);
-        assert_eq!((scheduler.pick(), scheduler.ready()), (Some(taken[0]), 2));
+        assert_eq!((scheduler.pick(true), scheduler.ready(true)), (Some(taken[0]), 2));
     }
 
     #[test]
@@ -243,6 +245,6 @@ mod tests {
         let (mut slots, mut scheduler, taken) = setup(&[Priority::High]);
         slots.get_mut(taken[0]).unwrap().drop_queue();
         scheduler.update(&mut slots, taken[0]);
-        assert_eq!((scheduler.pick(), scheduler.ready()), (None, 0));
+        assert_eq!((scheduler.pick(true), scheduler.ready(true)), (None, 0));
     }
 }

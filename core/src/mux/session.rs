@@ -13,6 +13,7 @@ use super::receive::{Inbound, Target};
 use super::scheduler::{Priority, Scheduler};
 use super::slots::Slots;
 use super::stream::{Phase, Stream};
+use super::transmit::PIECE_MIN;
 use super::{GoAwayCode, Role, StreamId, TimerKind, UNACKNOWLEDGED_MAX};
 use crate::time::{Clamp, Instant};
 
@@ -395,11 +396,18 @@ impl Session {
     /// Whether [`Session::transmit`] would frame something, given room.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
+        self.wants_transmit_within(usize::MAX)
+    }
+
+    /// Whether [`Session::transmit_within`] would frame something, given room and so many bytes
+    /// of large transfers.
+    #[must_use]
+    pub fn wants_transmit_within(&self, bulk: usize) -> bool {
         if self.go_away.is_some() {
             return true;
         }
         self.failed.is_none()
-            && (self.scheduler.ready() > 0
+            && (self.scheduler.ready(bulk >= PIECE_MIN) > 0
                 || !self.control.is_empty()
                 || !self.pongs.is_empty()
                 || !self.refused.is_empty()

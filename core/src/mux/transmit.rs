@@ -6,7 +6,7 @@
 use super::header::{Flags, HEADER_LEN, Header, Kind};
 use super::session::Session;
 use super::stream::Phase;
-use super::{StreamId, UNACKNOWLEDGED_MAX};
+use super::{Priority, StreamId, UNACKNOWLEDGED_MAX};
 use crate::buffer::out::{Mark, OutBuf};
 use crate::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::time::Instant;
 const SLOT_MIN: usize = HEADER_LEN + 1;
 
 /// A frame that the budget would cut below this waits for the next call, unless it is the first.
-const PIECE_MIN: usize = 1024;
+pub(super) const PIECE_MIN: usize = 1024;
 
 /// A frame under way whose header is reserved; see [`Session::frame_start`].
 #[derive(Debug)]
@@ -31,11 +31,17 @@ pub struct FrameSlot {
 struct Room<'a> {
     out: &'a mut OutBuf,
     left: usize,
+    /// Of these bytes, what may be payload of large transfers, if they have a share of their own.
+    bulk: Option<&'a mut usize>,
 }
 
 impl Room<'_> {
     const fn fits_header(&self) -> bool {
         self.left >= HEADER_LEN
+    }
+
+    fn bulk(&self) -> usize {
+        self.bulk.as_deref().copied().unwrap_or(usize::MAX)
     }
 
     /// Puts a frame without body; false if there is no room for it.
@@ -55,8 +61,25 @@ impl Session {
     ///
     /// A budget below 13 bytes may frame nothing although [`Session::wants_transmit`].
     pub fn transmit(&mut self, now: Instant, out: &mut OutBuf, budget: usize) -> usize {
+        self.frame_all(now, Room { out, left: budget, bulk: None })
+    }
+
+    /// The same, with at most `bulk` bytes of [`Priority::Bulk`], and none behind payload of a
+    /// higher class: that one may leave first. What is left of `bulk` is 0 after such payload;
+    /// less than 1 KiB is as good as none.
+    pub fn transmit_within(
+        &mut self,
+        now: Instant,
+        out: &mut OutBuf,
+        budget: usize,
+        bulk: &mut usize,
+    ) -> usize {
+        self.frame_all(now, Room { out, left: budget, bulk: Some(bulk) })
+    }
+
+    fn frame_all(&mut self, now: Instant, mut room: Room<'_>) -> usize {
         let now = self.clock.advance(now);
-        let mut room = Room { out, left: budget };
+        let budget = room.left;
         while self.frame_control(now, &mut room) {
             let is_first = room.left == budget;
             if !self.frame_data(&mut room, is_first) {
@@ -209,14 +232,17 @@ impl Session {
 
     /// Frames one piece of the stream whose turn it is; false if there is none or no room.
     fn frame_data(&mut self, room: &mut Room<'_>, is_first: bool) -> bool {
-        let Some(slot) = self.scheduler.pick() else { return false };
-        let is_alone = self.scheduler.ready() == 1;
+        let with_bulk = room.bulk() >= PIECE_MIN;
+        let Some(slot) = self.scheduler.pick(with_bulk) else { return false };
+        let is_alone = self.scheduler.ready(true) == 1;
         let cut = if is_alone { self.config.frame_max } else { self.config.quantum };
         let cut = cut.min(self.config.frame_max);
         let Some(stream) = self.slots.get_mut(slot) else { return false };
         let Some(id) = stream.id() else { return false };
         let credit = usize::try_from(stream.send.left()).unwrap_or(usize::MAX);
         let wanted = stream.queued().min(credit).min(cut);
+        let is_bulk = stream.priority == Priority::Bulk;
+        let wanted = if is_bulk { wanted.min(room.bulk()) } else { wanted };
         let length = wanted.min(room.left.saturating_sub(HEADER_LEN));
         if length == 0 || (length < wanted && length < PIECE_MIN && !is_first) {
             return false;
@@ -225,6 +251,9 @@ impl Session {
         room.put(Kind::Data, Flags::NONE, id, length_u32);
         stream.frame_payload(length, room.out);
         room.left = room.left.saturating_sub(length);
+        if let Some(bulk) = &mut room.bulk {
+            **bulk = if is_bulk { bulk.saturating_sub(length) } else { 0 };
+        }
         let is_drained = stream.queued() == 0;
         self.counts.queued = self.counts.queued.saturating_sub(length);
         if is_drained {

@@ -203,11 +203,15 @@ fn messages_that_move_too_late_are_reported_at_once() {
 
 #[test]
 fn d31_a_message_moves_to_another_stream_three_times_and_is_then_reported() {
-    let (mut arena, p) = live(Config::default());
-    // No outer credit: streams are lent, and not a byte of theirs is framed.
+    let mut config = Config::default();
+    config.large_min = 64 * 1024;
+    let (mut arena, p) = live(config);
+    // No outer credit, neither for bulk nor what that leaves to others: streams are lent, and not
+    // a byte of theirs is framed.
     arena.peers[p].manners = Manners { credits: false, ..GOOD };
-    arena.send(p, vec![1; 255_000]).unwrap();
-    arena.send(p, vec![1; 100_000]).unwrap();
+    for len in [200_000, 100_000, 40_000] {
+        arena.send(p, vec![1; len]).unwrap();
+    }
     arena.send(p, vec![2; SMALL]).unwrap();
     let idle: Vec<u32> = arena.peers[p].opened();
     let idle: Vec<u32> =

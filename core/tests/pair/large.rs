@@ -14,6 +14,8 @@ over_both_channels!(
     messages_that_wait_are_served_in_their_order,
     a_message_that_never_grows_is_reset_and_its_place_is_free,
     a_small_message_is_accepted_and_arrives_while_a_bulk_queue_is_full,
+    so_many_bytes_of_bulk_leave_before_a_small_message_that_was_accepted,
+    bulk_leaves_credit_to_small_messages,
 );
 
 const MIB: usize = 1 << 20;
@@ -135,6 +137,17 @@ fn fill<F: Channels>(world: &mut World<F>) -> usize {
     }
 }
 
+/// Runs until a small message is there; how many large ones came before, after the first `arrived`.
+fn until_small<F: Channels>(world: &mut World<F>, arrived: usize) -> usize {
+    loop {
+        let mut came = world.ends[1].messages[arrived..].iter();
+        if let Some(passed) = came.position(|message| message.payload.len() < MIB) {
+            return passed;
+        }
+        assert!(world.step(), "the small message got lost");
+    }
+}
+
 fn a_small_message_is_accepted_and_arrives_while_a_bulk_queue_is_full<F: Channels>() {
     let mut world = pair_with::<F>(5, Config::default());
     world.connect(0, 1);
@@ -147,15 +160,53 @@ fn a_small_message_is_accepted_and_arrives_while_a_bulk_queue_is_full<F: Channel
         bulk += fill(&mut world);
         let arrived = world.ends[1].messages.len();
         world.send(0, 1, "/echo", vec![round as u8; 100]);
-        while world.ends[1].messages.last().is_none_or(|last| last.payload.len() == MIB) {
-            assert!(world.step(), "the small message got lost");
-        }
+        let passed = until_small(&mut world, arrived);
         // What was framed before it is the rest of one at most.
-        let passed = world.ends[1].messages.len() - arrived;
         assert!(passed <= 2, "{passed} messages came first");
     }
     world.run();
     let got = lengths(&world, 1);
     assert_eq!(got.iter().filter(|len| **len == MIB).count(), bulk);
     assert_eq!(got.len(), bulk + 6);
+}
+
+fn so_many_bytes_of_bulk_leave_before_a_small_message_that_was_accepted<F: Channels>() {
+    let mut config = Config::default();
+    config.output_max = 64 * 1024;
+    let output_max = config.output_max;
+    let mut world = pair_with::<F>(6, config);
+    world.connect(0, 1);
+    // Of a link that takes little at a time the output is as full as it may be.
+    world.pipe_max = 1000;
+    for round in 0..8 {
+        let _bulk = fill(&mut world);
+        for _ in 0..round * 50 {
+            world.step();
+        }
+        let (arrived, written) = (world.ends[1].messages.len(), world.ends[0].written.len());
+        world.send(0, 1, "/echo", vec![7; 100]);
+        until_small(&mut world, arrived);
+        let before = world.ends[0].written.len() - written;
+        assert!(before < output_max + 2 * world.pipe_max, "{before} bytes left before it");
+    }
+}
+
+fn bulk_leaves_credit_to_small_messages<F: Channels>() {
+    let mut world = pair_with::<F>(7, narrow(64 * MIB, 65 * MIB));
+    world.connect(0, 1);
+    world.pipe_max = 64 * MIB;
+    // The other end reads nothing, and grants nothing.
+    world.turns = vec![0];
+    let _bulk = fill(&mut world);
+    world.run();
+    for _ in 0..20 {
+        let written = world.ends[0].written.len();
+        world.send(0, 1, "/echo", vec![7; 1000]);
+        world.run();
+        let more = world.ends[0].written.len() - written;
+        assert!((1000..2000).contains(&more), "{more} bytes left");
+    }
+    world.turns = vec![0, 1];
+    world.run();
+    assert_eq!(lengths(&world, 1).iter().filter(|len| **len == 1000).count(), 20);
 }

@@ -15,8 +15,9 @@ use crate::cause;
 use crate::link::{Link, Moved, PIECES_MAX};
 use crate::listener::Accepted;
 
-/// Bytes that one connection may write in a turn while others wait.
-const WRITE_BUDGET: usize = 1 << 20;
+/// Bytes that one connection may write in a turn while others wait, and with them what was sent
+/// meanwhile.
+const WRITE_BUDGET: usize = 128 << 10;
 /// Bytes that one connection may read in a turn while others wait.
 const READ_BUDGET: usize = 256 << 10;
 /// Links that may be accepted in a turn.

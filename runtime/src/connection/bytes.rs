@@ -47,7 +47,8 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
                     return;
                 }
             }
-            self.feed(now);
+            // A small message that was sent meanwhile goes with the next write.
+            self.take_signals(now);
         }
     }
 

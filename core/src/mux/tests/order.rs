@@ -79,6 +79,48 @@ fn a_heartbeat_overtakes_a_bulk_transfer() {
     assert_eq!(sizes(&frames)[0], (3, 50));
 }
 
+/// What is framed with a share of so many bytes for bulk, and what is left of that.
+fn within(session: &mut Session, mut bulk: usize) -> (Vec<(u32, u32)>, usize) {
+    let mut out = OutBuf::new();
+    session.transmit_within(NOW, &mut out, usize::MAX, &mut bulk);
+    let bytes: Vec<u8> = out.last(out.len()).flatten().copied().collect();
+    let frames: Vec<Header> = parse(&bytes).into_iter().map(|(header, _)| header).collect();
+    (sizes(&frames), bulk)
+}
+
+#[test]
+fn bulk_keeps_to_its_share_and_follows_nothing_else() {
+    let mut session = streams(&[Priority::Bulk, Priority::Normal]);
+    write(&mut session, 1, 100_000);
+    assert_eq!(within(&mut session, 70_000), (vec![(1, 65_524), (1, 4476)], 0));
+    write(&mut session, 3, 50);
+    assert_eq!(within(&mut session, 70_000), (vec![(3, 50)], 0));
+    assert!(session.wants_transmit_within(1024) && !session.wants_transmit_within(1023));
+    assert_eq!(within(&mut session, 1023), (vec![], 1023));
+    assert_eq!(within(&mut session, 70_000), (vec![(1, 30_000)], 40_000));
+    assert!(!session.wants_transmit());
+}
+
+#[test]
+fn a_share_does_not_starve_bulk() {
+    let config = SessionConfig { starvation_max: 60_000, ..SessionConfig::default() };
+    let mut session = quiet(Role::Client, config);
+    for priority in [Priority::Normal, Priority::Bulk] {
+        session.open(NOW, priority).unwrap();
+    }
+    headers(&mut session);
+    feed(&mut session, &window(Flags::ACK, 1, 1_000_000));
+    write(&mut session, 3, 100_000);
+    write(&mut session, 1, 60_000);
+    assert!(within(&mut session, 20_000).0.iter().all(|(stream, _)| *stream == 1));
+    for _ in 0..3 {
+        write(&mut session, 1, 60_000);
+        let (frames, _) = within(&mut session, 20_000);
+        let of_bulk: Vec<bool> = frames.iter().map(|(stream, _)| *stream == 3).collect();
+        assert_eq!(of_bulk, [true, false, false, false, false]);
+    }
+}
+
 #[test]
 fn a_lower_class_is_not_starved() {
     let config = SessionConfig { starvation_max: 60_000, ..SessionConfig::default() };
