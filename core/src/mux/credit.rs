@@ -30,6 +30,14 @@ pub(super) struct Growth {
     pub(super) lack: u64,
 }
 
+/// A window grows while the peer uses up half of it in less than so many round trips. What it has
+/// beyond that only waits to be read, and whatever comes behind it waits as long.
+const ROUND_TRIPS: u32 = 2;
+
+/// So many grants are looked at together, at most, one for each [`INITIAL_WINDOW`]: what gathered
+/// while this side was busy comes faster than the peer sends.
+const MEASURED_MAX: u32 = 4;
+
 /// The credit that the peer has on a stream.
 #[derive(Debug)]
 pub(super) struct RecvWindow {
@@ -40,7 +48,9 @@ pub(super) struct RecvWindow {
     unread: u32,
     /// Granted, and not yet framed in a window update.
     pending: u32,
-    last_grant: Option<Instant>,
+    /// Since when the peer's speed is measured, and the grants since then.
+    since: Option<Instant>,
+    grants: u32,
 }
 
 impl RecvWindow {
@@ -50,7 +60,8 @@ impl RecvWindow {
             credit: INITIAL_WINDOW,
             unread: 0,
             pending: 0,
-            last_grant: None,
+            since: None,
+            grants: 0,
         }
     }
 
@@ -120,27 +131,38 @@ impl RecvWindow {
         self.window.div_ceil(2)
     }
 
-    /// Grants all that is owed, and more if the peer used up half a window in less than 4 RTT.
+    /// Grants all that is owed, and more if the window is too small for the peer's speed.
     fn grant(&mut self, now: Instant, tune: Tune, growth: &mut Growth) {
         let mut owed = self.owed();
-        // Several grants at one instant are one burst of the reader, which says nothing of speed;
-        // so a window grows at most once in a release, and `room` is not used up twice.
-        let last = self.last_grant.filter(|last| *last < now);
-        if let (Some(last), Some(rtt)) = (last, tune.rtt) {
-            if now.since(last) < rtt.saturating_mul(4) {
-                let target = self.window.saturating_mul(2).min(tune.window_max);
-                let room = u32::try_from(tune.room).unwrap_or(u32::MAX);
-                let wanted = target.saturating_sub(self.window);
-                let more = wanted.min(room);
-                self.window = self.window.saturating_add(more);
-                owed = owed.saturating_add(more);
-                growth.bytes = u64::from(more);
-                growth.lack = u64::from(wanted.saturating_sub(more));
-            }
+        if self.is_too_small(now, tune.rtt) {
+            let target = self.window.saturating_mul(2).min(tune.window_max);
+            let room = u32::try_from(tune.room).unwrap_or(u32::MAX);
+            let wanted = target.saturating_sub(self.window);
+            let more = wanted.min(room);
+            self.window = self.window.saturating_add(more);
+            owed = owed.saturating_add(more);
+            growth.bytes = u64::from(more);
+            growth.lack = u64::from(wanted.saturating_sub(more));
         }
-        self.last_grant = Some(now);
         self.credit = self.credit.saturating_add(owed);
         self.pending = self.pending.saturating_add(owed);
+    }
+
+    /// Counts a grant; whether the last ones came so fast that the window has to grow.
+    fn is_too_small(&mut self, now: Instant, rtt: Option<Duration>) -> bool {
+        let Some(since) = self.since else {
+            self.since = Some(now);
+            return false;
+        };
+        self.grants = self.grants.saturating_add(1);
+        if self.grants < MEASURED_MAX.min(self.window / INITIAL_WINDOW) {
+            return false;
+        }
+        let enough = rtt.map(|rtt| rtt.saturating_mul(self.grants.saturating_mul(ROUND_TRIPS)));
+        (self.since, self.grants) = (Some(now), 0);
+        // Several grants at one instant are one burst of the reader, which says nothing of speed;
+        // so a window grows at most once in a release, and `room` is not used up twice.
+        since < now && enough.is_some_and(|enough| now.since(since) < enough)
     }
 }
 
@@ -213,20 +235,35 @@ mod tests {
         for (step, expected) in [1, 2, 4, 4].into_iter().enumerate() {
             let bytes = window.credit();
             assert!(window.receive(bytes));
-            grown += window.release(bytes as usize, at(39 * step as u64), TUNE).bytes;
+            grown += window.release(bytes as usize, at(19 * step as u64), TUNE).bytes;
             assert_eq!(window.window(), expected * INITIAL_WINDOW);
             assert_eq!(window.grown(), grown);
         }
     }
 
     #[test]
-    fn no_growth_at_four_round_trips_nor_within_one_instant_nor_without_rtt() {
-        for (wait, tune) in [(40, TUNE), (0, TUNE), (39, Tune { rtt: None, ..TUNE })] {
+    fn no_growth_at_two_round_trips_nor_within_one_instant_nor_without_rtt() {
+        for (wait, tune) in [(20, TUNE), (0, TUNE), (19, Tune { rtt: None, ..TUNE })] {
             let mut window = RecvWindow::new();
             for step in 0..4 {
                 assert!(window.receive(INITIAL_WINDOW / 2));
                 assert_eq!(window.release(HALF, at(wait * step), tune), Growth::default());
             }
+        }
+    }
+
+    #[test]
+    fn what_gathered_while_the_reader_was_busy_is_no_speed() {
+        for (stop, expected) in [(0, 8), (100, 4)] {
+            let tune = Tune { window_max: 8 * INITIAL_WINDOW, ..TUNE };
+            let mut window = RecvWindow { window: 4 * INITIAL_WINDOW, ..RecvWindow::new() };
+            window.credit = window.window;
+            let half = window.window / 2;
+            for now in [0, 1, stop + 2, stop + 3, stop + 4].map(at) {
+                assert!(window.receive(half));
+                window.release(half as usize, now, tune);
+            }
+            assert_eq!(window.window(), expected * INITIAL_WINDOW);
         }
     }
 
