@@ -2,6 +2,7 @@
 
 mod names;
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::contract::{IoCause, TimerKind};
@@ -126,16 +127,16 @@ pub enum Refusal {
     /// Another peer than the dialled one answered.
     WrongPeer {
         /// The one that was dialled.
-        expected: PeerId,
+        expected: Box<PeerId>,
         /// The one that answered.
-        actual: PeerId,
+        actual: Box<PeerId>,
     },
     /// Another connection with that peer is further along, or won the tie of two dials.
     Duplicate,
     /// The node stops.
     Stopping,
     /// It ended by itself before it was established.
-    Closed(alloc::boxed::Box<CloseReason>),
+    Closed(Box<CloseReason>),
 }
 
 /// Why a dial led to nothing.

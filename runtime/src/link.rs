@@ -64,8 +64,8 @@ pub(crate) struct Link {
     is_shut: AtomicBool,
     queued_bytes: AtomicUsize,
     idle_streams: AtomicUsize,
-    order: Mutex<Option<ToConnection>>,
-    report: Mutex<Option<ToNode>>,
+    order: Mutex<Option<Box<ToConnection>>>,
+    report: Mutex<Option<Box<ToNode>>>,
     /// Who wants to know how it does; `None` once its task is over.
     asked: Mutex<Option<Vec<oneshot::Sender<ConnectionSnapshot>>>>,
     /// How many reports changed the route of the peer, and how many of them are in place.
@@ -245,6 +245,14 @@ impl Link {
         left
     }
 
+    /// Frees what an empty outbox keeps for the next messages.
+    pub(crate) fn shrink_outbox(&self) {
+        let mut outbox = lock(&self.outbox);
+        if outbox.is_empty() {
+            outbox.shrink();
+        }
+    }
+
     /// Closes the outbox: later messages have to find another connection.
     pub(crate) fn shut(&self, take: impl FnOnce(&mut Outbox)) {
         self.is_shut.store(true, Ordering::Release);
@@ -304,14 +312,14 @@ impl Link {
             let mut slot = lock(&self.order);
             match &mut *slot {
                 Some(earlier) => earlier.merge(later),
-                None => *slot = Some(later),
+                None => *slot = Some(Box::new(later)),
             }
         }
         self.wake.set(ORDER);
     }
 
     pub(crate) fn take_order(&self) -> Option<ToConnection> {
-        lock(&self.order).take()
+        lock(&self.order).take().map(|order| *order)
     }
 
     /// Leaves a report for Node; says whether that is the only one there, so that Node has to be
@@ -327,7 +335,7 @@ impl Link {
                 false
             }
             None => {
-                *slot = Some(later);
+                *slot = Some(Box::new(later));
                 true
             }
         }
@@ -337,7 +345,7 @@ impl Link {
     pub(crate) fn take_report(&self) -> Option<(ToNode, u32)> {
         let mut slot = lock(&self.report);
         let told = self.routes_told.load(Ordering::Relaxed);
-        slot.take().map(|report| (report, told))
+        slot.take().map(|report| (*report, told))
     }
 
     /// The route is in place as of so many reports.

@@ -55,7 +55,7 @@ pub fn another_peer_than_the_one_that_was_dialled<A: Adapter, B: Adapter>(a: &A,
     let one = start(b, "one", patient());
     let local = one.node.listen(ANY_PORT).unwrap();
     let error = dial_error(a, patient(), Address::from(local).with_peer(id("else")));
-    let (expected, actual) = (id("else"), id("one"));
+    let (expected, actual) = (id("else").into(), id("one").into());
     assert_eq!(error, DialError::Refused(Refusal::WrongPeer { expected, actual }));
     one.stop();
 }

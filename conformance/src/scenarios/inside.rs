@@ -87,7 +87,7 @@ pub fn it_says_why_a_peer_is_not_connected<A: Adapter, B: Adapter>(a: &A, b: &B)
     assert_eq!(last.error, DialError::Link(IoCause::Refused));
     let last = second.last.as_ref().unwrap();
     assert_eq!((last.reached, last.remote), (Reached::Exchanging, Some(somebody)));
-    let wrong = Refusal::WrongPeer { expected: id("else"), actual: id("one") };
+    let wrong = Refusal::WrongPeer { expected: id("else").into(), actual: id("one").into() };
     assert_eq!(last.error, DialError::Refused(wrong));
     assert!(last.at <= snapshot.node.at);
     two.stop();

@@ -6,6 +6,8 @@
 //!
 //! Bounds: one exchange stream; one list in each direction; one PUSH and one PUSH_OK due.
 
+use alloc::boxed::Box;
+
 use bytes::BytesMut;
 
 use super::Connection;
@@ -30,7 +32,8 @@ pub(super) struct Exchange {
     /// The list came, or none is awaited.
     pub(super) done: bool,
     stream: Option<StreamId>,
-    decoder: Decoder,
+    /// There while its stream is read.
+    decoder: Option<Box<Decoder>>,
     /// The uni stream kept for PUSH and PUSH_OK, once there was one to send.
     push_stream: Option<StreamId>,
     push_due: Option<u64>,
@@ -130,7 +133,8 @@ impl<C: SecureChannel> Connection<C> {
         let decode_limits = DecodeLimits::new(exchanger_limits.message_max);
         while at < end {
             let input = self.inbound.bytes(at..end);
-            let pushed = self.exchange.decoder.push(input, &decode_limits, &mut Once);
+            let decoder = self.exchange.decoder.get_or_insert_default();
+            let pushed = decoder.push(input, &decode_limits, &mut Once);
             let Ok(pushed) = pushed else {
                 return self.fail(now, CloseReason::Exchange(ExchangeError::Malformed));
             };
@@ -187,6 +191,7 @@ impl<C: SecureChannel> Connection<C> {
             let package = self.message(MessageKind::Response);
             let _ = self.bi.write(stream, package.freeze());
         }
+        self.exchange.decoder = None;
         self.bi.finish(stream);
         self.bi.close_read(stream);
         if core::mem::replace(&mut self.exchange.done, true) {

@@ -48,8 +48,9 @@ pub(super) struct RecvWindow {
     unread: u32,
     /// Granted, and not yet framed in a window update.
     pending: u32,
-    /// Since when the peer's speed is measured, and the grants since then.
-    since: Option<Instant>,
+    /// Since when the peer's speed is measured, [`Instant::MAX`] before the first grant; and the
+    /// grants since then.
+    since: Instant,
     grants: u32,
 }
 
@@ -60,7 +61,7 @@ impl RecvWindow {
             credit: INITIAL_WINDOW,
             unread: 0,
             pending: 0,
-            since: None,
+            since: Instant::MAX,
             grants: 0,
         }
     }
@@ -150,16 +151,17 @@ impl RecvWindow {
 
     /// Counts a grant; whether the last ones came so fast that the window has to grow.
     fn is_too_small(&mut self, now: Instant, rtt: Option<Duration>) -> bool {
-        let Some(since) = self.since else {
-            self.since = Some(now);
+        let since = self.since;
+        if since == Instant::MAX {
+            self.since = now;
             return false;
-        };
+        }
         self.grants = self.grants.saturating_add(1);
         if self.grants < MEASURED_MAX.min(self.window / INITIAL_WINDOW) {
             return false;
         }
         let enough = rtt.map(|rtt| rtt.saturating_mul(self.grants.saturating_mul(ROUND_TRIPS)));
-        (self.since, self.grants) = (Some(now), 0);
+        (self.since, self.grants) = (now, 0);
         // Several grants at one instant are one burst of the reader, which says nothing of speed;
         // so a window grows at most once in a release, and `room` is not used up twice.
         since < now && enough.is_some_and(|enough| now.since(since) < enough)

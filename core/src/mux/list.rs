@@ -44,7 +44,7 @@ pub(super) struct List {
     place: Place,
     head: u32,
     tail: u32,
-    len: usize,
+    len: u32,
 }
 
 impl List {
@@ -53,7 +53,7 @@ impl List {
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     pub(super) const fn is_empty(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The links by name, and what waits to be told to each.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};
@@ -43,7 +44,7 @@ pub(super) struct Link {
     /// The version of our list that the peer learned at the exchange.
     pub(super) version: u64,
     /// What waits to be told; its id stands in `dirty` once.
-    order: Option<ToConnection>,
+    order: Option<Box<ToConnection>>,
 }
 
 impl Link {
@@ -162,7 +163,7 @@ impl Links {
         match &mut link.order {
             Some(earlier) => earlier.merge(order),
             None => {
-                link.order = Some(order);
+                link.order = Some(Box::new(order));
                 self.dirty.push_back(id);
             }
         }
@@ -184,7 +185,7 @@ impl Links {
     pub(super) fn poll_order(&mut self) -> Option<(ConnectionId, ToConnection)> {
         while let Some(id) = self.dirty.pop_front() {
             if let Some(order) = self.get_mut(id).and_then(|link| link.order.take()) {
-                return Some((id, order));
+                return Some((id, *order));
             }
         }
         None

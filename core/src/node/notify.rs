@@ -6,6 +6,7 @@
 //! have left that the application does not know of; answers to calls, at most `dials_max` about
 //! dials and 64 about listeners, those to come included; the newest 64 refusals.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
@@ -86,7 +87,7 @@ pub(super) struct News {
     /// It was told that the peer is connected.
     told: bool,
     /// The connection that it knows of has ended.
-    down: Option<Down>,
+    down: Option<Box<Down>>,
     /// There is a connection that it does not know of.
     up: bool,
     /// That one has ended too.
@@ -119,7 +120,7 @@ impl News {
             self.down_again = Some(reason);
         } else if self.told {
             theirs.clear();
-            self.down = Some(Down { reason, theirs });
+            self.down = Some(Box::new(Down { reason, theirs }));
         }
     }
 
@@ -147,7 +148,7 @@ impl News {
         if core::mem::take(&mut self.up) {
             self.told = true;
             if let Some(reason) = self.down_again.take() {
-                self.down = Some(Down { reason, theirs: PeerProtocols::new() });
+                self.down = Some(Box::new(Down { reason, theirs: PeerProtocols::new() }));
             }
             return Some(Notification::Connected { peer });
         }

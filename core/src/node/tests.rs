@@ -243,7 +243,7 @@ fn a_peer_that_is_not_the_dialled_one_is_refused() {
     let mut node = node();
     let link = dialled(&mut node, Some(id(1)));
     prove(&mut node, link, 2);
-    let wrong = Refusal::WrongPeer { expected: id(1), actual: id(2) };
+    let wrong = Refusal::WrongPeer { expected: id(1).into(), actual: id(2).into() };
     assert_eq!(refusal(&mut node, link), wrong);
     close(&mut node, link, CloseReason::Refused(wrong.clone()));
     let told = told(&mut node);

@@ -22,6 +22,8 @@
 //! were made at once it would keep the least likely ones. It counts for its source as long as it
 //! waits. It is a runner-up, so a peer has no more links than with crossing dials.
 
+use alloc::boxed::Box;
+
 use smallvec::SmallVec;
 
 use super::Node;
@@ -222,7 +224,8 @@ impl Node {
             return Some(Refusal::OwnId);
         }
         if let Some(expected) = expected.filter(|expected| *expected != peer) {
-            return Some(Refusal::WrongPeer { expected, actual: peer });
+            let [expected, actual] = [expected, peer].map(Box::new);
+            return Some(Refusal::WrongPeer { expected, actual });
         }
         self.blacklist.blocks_peer(&peer).then_some(Refusal::Blocked)
     }

@@ -1,5 +1,6 @@
 //! Messages and bytes by protocol.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::error::UndeliveredReason;
@@ -87,6 +88,10 @@ impl ProtocolCount {
         Self { protocol, received: ZERO, sent: ZERO, full: 0, too_large: 0, lost }
     }
 
+    fn others() -> Box<Self> {
+        Box::new(Self::new(None))
+    }
+
     fn is_zero(&self) -> bool {
         let Self { protocol: _, received, sent, full, too_large, lost } = self;
         (*full, *too_large) == (0, 0)
@@ -119,19 +124,14 @@ impl ProtocolCount {
 /// assert_eq!(traffic.iter().next().map(|count| count.sent.bytes), Some(120));
 /// # Ok::<(), headwater_core::id::ProtocolIdError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Traffic {
     entries: Vec<ProtocolCount>,
-    others: ProtocolCount,
+    /// Made when first needed.
+    others: Option<Box<ProtocolCount>>,
     /// The entry that was asked for last.
     last: usize,
-}
-
-impl Default for Traffic {
-    fn default() -> Self {
-        Self { entries: Vec::new(), others: ProtocolCount::new(None), last: 0 }
-    }
 }
 
 impl PartialEq for Traffic {
@@ -149,7 +149,7 @@ impl Traffic {
         }
         match self.entries.get_mut(self.last) {
             Some(entry) => entry,
-            None => &mut self.others,
+            None => self.others.get_or_insert_with(ProtocolCount::others),
         }
     }
 
@@ -163,6 +163,8 @@ impl Traffic {
         if self.entries.len() >= PROTOCOLS_MAX {
             return usize::MAX;
         }
+        // Most count one or two.
+        self.entries.reserve_exact(1);
         self.entries.push(ProtocolCount::new(Some(protocol.clone())));
         self.entries.len().saturating_sub(1)
     }
@@ -174,7 +176,9 @@ impl Traffic {
                 self.of(protocol).and(entry);
             }
         }
-        self.others.and(&other.others);
+        if let Some(others) = &other.others {
+            self.others.get_or_insert_with(ProtocolCount::others).and(others);
+        }
     }
 
     /// Adds all that another one has counted, and sets that one to zero. It keeps the names that it
@@ -184,7 +188,7 @@ impl Traffic {
         for entry in other.entries.iter_mut().filter(|entry| !entry.is_zero()) {
             *entry = ProtocolCount::new(entry.protocol.take());
         }
-        other.others = ProtocolCount::new(None);
+        other.others = None;
     }
 
     /// Whether nothing was counted.
@@ -196,7 +200,7 @@ impl Traffic {
     /// The counts that are not zero, in the order in which protocols were first counted; at the
     /// end the sum of those beyond [`PROTOCOLS_MAX`], if there are any.
     pub fn iter(&self) -> impl Iterator<Item = &ProtocolCount> {
-        self.entries.iter().chain([&self.others]).filter(|entry| !entry.is_zero())
+        self.entries.iter().chain(self.others.as_deref()).filter(|entry| !entry.is_zero())
     }
 
     /// All protocols together.

@@ -175,7 +175,8 @@ fn d63_an_id_that_was_not_named_is_learned_and_stays() {
     let [(one, a), (_, b)] = &self::dials(&mut supervisor)[..] else { panic!("not two dials") };
     assert_eq!((a, b), (&place(1).with_peer(peer(3)), &place(2).with_peer(peer(3))));
     // Somebody else is there now: that is a failure like any other, and waits.
-    let wrong = crate::error::Refusal::WrongPeer { expected: peer(3), actual: peer(4) };
+    let wrong =
+        crate::error::Refusal::WrongPeer { expected: peer(3).into(), actual: peer(4).into() };
     supervisor.dial_failed(at(20), *one, DialError::Refused(wrong));
     assert_eq!(supervisor.state(first).unwrap().phase, RequiredPhase::Waiting { until: at(21) });
     assert_eq!(supervisor.state(first).unwrap().peer, Some(peer(3)));

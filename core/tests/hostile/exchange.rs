@@ -368,7 +368,7 @@ fn a_refusal_says_nothing_to_the_wrong_peer() {
     let p = arena.peers.len() - 1;
     arena.peers[p].id = peer_id(41);
     arena.open_outer(p);
-    let refusal = Refusal::WrongPeer { expected, actual: peer_id(41) };
+    let refusal = Refusal::WrongPeer { expected: expected.into(), actual: peer_id(41).into() };
     assert_eq!(arena.reason(p), Some(CloseReason::Refused(refusal)));
     assert!(arena.peers[p].outer.iter().all(|frame| frame.kind == crate::frames::PING));
     let failed =

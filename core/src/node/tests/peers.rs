@@ -109,7 +109,7 @@ fn d63_an_address_without_an_id_learns_it_also_from_a_peer_that_is_connected_alr
     let [Command::Dial { connection, .. }] = commands(&mut node)[..] else { panic!("no dial") };
     node.handle_dialed(NOW, connection, at(1)).unwrap();
     prove(&mut node, connection, 2);
-    let wrong = Refusal::WrongPeer { expected: id(1), actual: id(2) };
+    let wrong = Refusal::WrongPeer { expected: id(1).into(), actual: id(2).into() };
     assert_eq!(refusal(&mut node, connection), wrong);
     close(&mut node, connection, CloseReason::Refused(wrong.clone()));
     let state = node.required_state(required).unwrap();
@@ -760,7 +760,7 @@ fn d57_of_accepted_links_no_address_is_kept_however_short_they_are() {
     node.connect(NOW, id(1)).unwrap();
     let link = its_dial(&mut node);
     prove(&mut node, link, 2);
-    let wrong = Refusal::WrongPeer { expected: id(1), actual: id(2) };
+    let wrong = Refusal::WrongPeer { expected: id(1).into(), actual: id(2).into() };
     close(&mut node, link, CloseReason::Refused(wrong));
     assert_eq!(node.connect(NOW, id(1)), Err(ApplicationError::NoAddress));
 }
