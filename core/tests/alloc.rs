@@ -203,7 +203,8 @@ fn the_counter_counts() {
 #[test]
 fn single_small_messages_allocate_nothing() {
     let (mut pair, payload) = (Pair::new(), Bytes::from_static(&[7; 128]));
-    assert_eq!(allocations(500, 2000, || pair.round(1, &payload)), 0);
+    // Few bytes at a time take longer to make a connection that is in use.
+    assert_eq!(allocations(1000, 3000, || pair.round(1, &payload)), 0);
 }
 
 #[test]

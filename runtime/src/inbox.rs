@@ -40,7 +40,11 @@ impl Inbox {
 
     /// Takes the batches that came back.
     pub(crate) fn take_returned(&mut self, into: &mut Vec<Batch>) {
-        into.append(&mut self.returned);
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.returned);
+        } else {
+            into.append(&mut self.returned);
+        }
     }
 }
 
@@ -87,7 +91,11 @@ impl Arrivals {
             }
             return false;
         }
-        lock(&link.inbox).filled.push_back(take());
+        let mut inbox = lock(&link.inbox);
+        // Mostly there is one.
+        inbox.filled.reserve_exact(1);
+        inbox.filled.push_back(take());
+        drop(inbox);
         list.links.push_back(Arc::clone(link));
         drop(list);
         self.wake.set(1);

@@ -176,9 +176,9 @@ impl SlabSet {
 
     /// Frees every slab that is neither lent nor pinned, for a connection that fell silent.
     pub fn shrink(&mut self) {
-        if let Some(slab) = self.current.take() {
-            self.shelve(slab);
-        }
+        let slab = self.config.slab;
+        // What is left of a pinned one is good for what comes next.
+        drop(self.current.take_if(|current| current.try_reclaim(slab)));
         self.sweep();
         self.idle = Vec::new();
         self.waiting.shrink_to_fit();

@@ -146,12 +146,18 @@ impl Inbound {
 
     /// Frees what an idle connection does not need.
     pub(super) fn shrink(&mut self) {
-        if self.is_drained() {
-            self.discard();
-            if let Some(slabs) = &mut self.slabs {
-                slabs.shrink();
-            }
+        let Some(slabs) = self.slabs.as_mut().filter(|_| self.at >= self.chunk.len()) else {
+            return;
+        };
+        self.chunk = Bytes::new();
+        self.at = 0;
+        if let Some(empty) = self.lent.take_if(|lent| lent.is_empty()) {
+            slabs.give_back(empty);
         }
+        if let Some(whole) = self.plain.take_if(|plain| plain.try_reclaim(slabs.slab())) {
+            slabs.give_back(whole);
+        }
+        slabs.shrink();
     }
 }
 
@@ -219,6 +225,7 @@ impl<C: SecureChannel> Connection<C> {
         } else if self.inbound.is_drained() {
             self.inbound.lent.take().into_iter().for_each(|lent| self.inbound.give_back(lent));
         }
+        self.rest();
         Ok(())
     }
 

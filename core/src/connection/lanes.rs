@@ -244,6 +244,11 @@ impl Lanes {
         (stuck || waits && idle > 0, waits && idle == 0)
     }
 
+    /// Whether there are messages that have not left.
+    pub(super) fn holds_messages(&self) -> bool {
+        self.unframed > 0 || !self.handed.is_empty() || self.has_waiting()
+    }
+
     /// Whether messages wait for a stream.
     pub(super) fn has_waiting(&self) -> bool {
         !self.pending.is_empty() || !self.outbox.is_empty()
@@ -611,6 +616,9 @@ impl Lanes {
         self.handed.shrink_to_fit();
         self.pending.shrink_to_fit();
         self.deadlines.shrink_to_fit();
+        self.slots.shrink_to_fit();
+        self.opening.shrink_to_fit();
+        self.by_stream.shrink_to_fit();
     }
 
     // Borrowed streams.

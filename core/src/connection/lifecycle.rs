@@ -9,14 +9,18 @@ use super::mailbox::Closed;
 use super::{Connection, Parcel, ToConnection, Verdict};
 use crate::contract::{Deadline, Direction, IoCause, LinkCommand, TimerKind};
 use crate::error::{CloseReason, UndeliveredReason};
-use crate::mux::{self, Priority};
+use crate::mux::{self, Priority, Session};
 use crate::pool::Outbox;
 use crate::record::Note;
 use crate::secure::SecureChannel;
 use crate::time::Instant;
 
-/// Up to this many bytes in `keep_alive` are probes and their answers: the connection is idle.
+/// Up to this many bytes in `keep_alive` are probes and their answers: the connection falls idle.
 const IDLE_BYTES: usize = 1024;
+
+/// An idle connection is in use again after so many bytes. Its beginning and a word now and then
+/// are less than that, and not worth keeping buffers for.
+const BUSY_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -421,24 +425,32 @@ impl<C: SecureChannel> Connection<C> {
     /// Bytes have moved: buffers are in use.
     pub(super) fn count_moved(&mut self, now: Instant, bytes: usize) {
         self.moved = self.moved.saturating_add(bytes);
-        if self.idle_at.is_none() && self.moved > IDLE_BYTES {
+        if self.idle_at.is_none() && self.moved > BUSY_BYTES {
             self.idle_at = Some(now.after(self.setup.config.keep_alive));
             self.moved = 0;
+        }
+    }
+
+    /// Frees what an idle connection does not need. Buffers come and go with each use while it is
+    /// idle; while it is in use they stay. So they do while messages lie in them: to begin with
+    /// new ones for each message would pin many.
+    pub(super) fn rest(&mut self) {
+        if self.is_idle() && !self.lanes.holds_messages() && !self.receiver.holds_messages() {
+            self.inbound.shrink();
+            self.receiver.shrink(&mut self.uni);
+            self.lanes.shrink();
+            [&mut self.outer, &mut self.uni, &mut self.bi].into_iter().for_each(Session::shrink);
+            if self.framed.is_empty() && self.sealed.is_empty() {
+                self.framed.shrink();
+                self.sealed = BytesMut::new();
+            }
         }
     }
 
     fn on_idle_check(&mut self, now: Instant) {
         let busy = core::mem::take(&mut self.moved) > IDLE_BYTES;
         self.idle_at = busy.then(|| now.after(self.setup.config.keep_alive));
-        if !busy {
-            self.inbound.shrink();
-            self.receiver.shrink(&mut self.uni);
-            self.lanes.shrink();
-            if self.framed.is_empty() && self.sealed.is_empty() {
-                self.framed.shrink();
-                self.sealed = BytesMut::new();
-            }
-        }
+        self.rest();
     }
 
     fn on_phase_deadline(&mut self, now: Instant) {

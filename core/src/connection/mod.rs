@@ -409,6 +409,8 @@ impl<C: SecureChannel> Connection<C> {
         // A list may have waited behind messages.
         self.on_exchanger_messages();
         self.check_offences(now, done);
+        // The slabs of what was consumed are free, too.
+        self.rest();
     }
 
     /// Lends a stream on which messages arrive in order.
@@ -468,8 +470,10 @@ impl<C: SecureChannel> Connection<C> {
         self.is_closed() && !self.receiver.has_more() && !self.lanes.has_news()
     }
 
-    /// Whether few bytes have moved lately.
-    pub(crate) const fn is_idle(&self) -> bool {
+    /// Whether few bytes have moved lately: it keeps no buffers then, and its driver need not keep
+    /// any for it.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
         self.idle_at.is_none()
     }
 

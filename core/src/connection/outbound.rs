@@ -200,6 +200,7 @@ impl<C: SecureChannel> Connection<C> {
             self.count_moved(now, n);
         }
         self.arm_carrier(now);
+        self.rest();
     }
 
     /// The position in the framed output up to which the carrier has taken it.

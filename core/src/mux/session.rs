@@ -328,6 +328,14 @@ impl Session {
         self.slots.get(slot).and_then(Stream::id).map(StreamId)
     }
 
+    /// Frees memory that is kept for the next streams and frames. Of use when nothing moves.
+    pub fn shrink(&mut self) {
+        self.slots.shrink();
+        self.pongs.shrink_to_fit();
+        self.refused.shrink_to_fit();
+        self.stash.1.shrink_to_fit();
+    }
+
     /// Queues a ping, unless one is under way that may still be answered.
     pub fn ping(&mut self, now: Instant) {
         let now = self.clock.advance(now);

@@ -40,6 +40,14 @@ impl Slots {
         }
     }
 
+    /// Frees room that no stream needs.
+    pub(super) fn shrink(&mut self) {
+        self.slots.iter_mut().for_each(Stream::shrink);
+        self.slots.shrink_to_fit();
+        self.free.shrink_to_fit();
+        self.index.shrink_to_fit();
+    }
+
     /// How many streams there are, hidden ones included.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn len(&self) -> usize {

@@ -154,6 +154,13 @@ impl Stream {
         self.queued = 0;
     }
 
+    /// Frees the room of an empty queue.
+    pub(super) fn shrink(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
     /// Exchanges the queue for an empty one.
     pub(super) fn swap_queue(&mut self, empty: &mut VecDeque<Bytes>) {
         core::mem::swap(&mut self.queue, empty);

@@ -194,6 +194,9 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
         if self.alarm.poll(&mut cx, now, deadline, fired).is_ready() {
             self.connection.handle_timeout(self.runtime.now());
             self.link.wake.set(ORDER);
+            if self.connection.is_idle() {
+                self.link.shrink_outbox();
+            }
         }
     }
 
@@ -288,6 +291,9 @@ impl<C: SecureChannel, R: Runtime> Task<C, R> {
         lock(&self.link.inbox).take_returned(&mut returned);
         for batch in returned.iter_mut().skip(before) {
             self.connection.handle_consumed(now, batch.consumed());
+        }
+        if self.connection.is_idle() {
+            returned = Vec::new();
         }
         returned.truncate(3);
         self.spare = returned;

@@ -233,6 +233,11 @@ impl Receiver {
         !self.inbox.is_empty()
     }
 
+    /// Whether there are messages that the application has not consumed.
+    pub(super) fn holds_messages(&self) -> bool {
+        self.inbox_held > 0 || self.has_more()
+    }
+
     /// Whether messages wait in the inbox, or to be decoded once it has room.
     pub(super) fn has_more(&self) -> bool {
         self.has_messages() || !self.blocked.is_empty()
@@ -591,6 +596,7 @@ impl Receiver {
         self.buffers.pool.shrink();
         self.stash.shrink();
         self.inbox.shrink();
+        self.held.shrink_to_fit();
     }
 
     /// Bytes that wait undecoded, those of unfinished packages, those of the inbox, and those of
