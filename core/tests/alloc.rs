@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_core::address::Address;
 use headwater_core::config::Config;
+use headwater_core::connection::Connection;
 use headwater_core::contract::{Command, Event};
 use headwater_core::endpoint::{BorrowedId, Endpoint};
 use headwater_core::id::{ConnectionId, PeerId, ProtocolId};
 use headwater_core::message::Batch;
-use headwater_core::secure::Insecure;
+use headwater_core::secure::{ChannelFactory, Insecure};
 use headwater_core::seed::Seed;
 use headwater_core::time::Instant;
 
@@ -264,6 +265,38 @@ fn a_borrowed_stream_allocates_nothing() {
         while pair.sides[0].endpoint.poll_borrowed().is_some() {}
     };
     assert_eq!(allocations(200, 500, one), 0);
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    let before = LIVE.get();
+    drop(Pair::new());
+    let ends = [b'1', b'2'].map(|digit| endpoint(digit, Instant::ZERO));
+    let alone = LIVE.get() - before;
+    drop(ends);
+    let mut pair = Pair::new();
+    pair.round(1, &Bytes::from_static(&[7; 128]));
+    // The batch that messages are handed over in is each endpoint's own.
+    pair.sides.iter_mut().for_each(|side| side.batch = Batch::default());
+    pair.settle();
+    let held = LIVE.get() - before - alone;
+    // With it come the tables of two nodes, which begin with room for some ten peers.
+    println!("{held} bytes for both ends");
+    assert!(held < 72_000, "{held} bytes for both ends");
+    let connection = size_of::<Connection<<Insecure as ChannelFactory>::Channel>>();
+    println!("{connection} bytes for the machine");
+    assert!(connection < 6400, "{connection} bytes for the machine");
+    // A connection that was in use lets go of its buffers.
+    (0..100).for_each(|_| pair.round(20, &Bytes::from_static(&[7; 128])));
+    let busy = LIVE.get() - before - alone;
+    assert!(busy > held + 50_000, "{busy} bytes while it is in use");
+    for _ in 0..2 {
+        pair.now = pair.now.after(Duration::from_secs(10));
+        pair.sides.iter_mut().for_each(|side| side.endpoint.handle_timeout(pair.now));
+        pair.settle();
+    }
+    let left = LIVE.get() - before - alone;
+    assert!(left < held + 10_000, "{left} bytes afterwards");
 }
 
 /// Sends until the outbox is full although all bytes that can move have moved, while nobody takes

@@ -244,11 +244,6 @@ impl Lanes {
         (stuck || waits && idle > 0, waits && idle == 0)
     }
 
-    /// Whether there are messages that have not left.
-    pub(super) fn holds_messages(&self) -> bool {
-        self.unframed > 0 || !self.handed.is_empty() || self.has_waiting()
-    }
-
     /// Whether messages wait for a stream.
     pub(super) fn has_waiting(&self) -> bool {
         !self.pending.is_empty() || !self.outbox.is_empty()
@@ -609,7 +604,8 @@ impl Lanes {
 
     /// Frees buffers that an idle connection does not need.
     pub(super) fn shrink(&mut self) {
-        if self.outbox.is_empty() {
+        // Pieces of its slab are on streams, or have not left.
+        if self.unframed == 0 && self.handed.is_empty() && !self.has_waiting() {
             self.outbox.shrink();
         }
         self.spare = Vec::new();

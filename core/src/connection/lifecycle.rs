@@ -432,10 +432,10 @@ impl<C: SecureChannel> Connection<C> {
     }
 
     /// Frees what an idle connection does not need. Buffers come and go with each use while it is
-    /// idle; while it is in use they stay. So they do while messages lie in them: to begin with
-    /// new ones for each message would pin many.
+    /// idle; while it is in use they stay. So do those that messages lie in, because to begin
+    /// with a new one for each message would pin many.
     pub(super) fn rest(&mut self) {
-        if self.is_idle() && !self.lanes.holds_messages() && !self.receiver.holds_messages() {
+        if self.is_idle() {
             self.inbound.shrink();
             self.receiver.shrink(&mut self.uni);
             self.lanes.shrink();

@@ -1,5 +1,7 @@
 //! Carrying mailboxes between Node and the connections, and everything that follows from a touch.
 
+use alloc::boxed::Box;
+
 use super::{Endpoint, Slot};
 use crate::contract::Command;
 use crate::id::ConnectionId;
@@ -29,18 +31,22 @@ impl<C: SecureChannel> Slot<C> {
 
 impl<F: ChannelFactory> Endpoint<F> {
     pub(super) fn slot(&self, id: ConnectionId) -> Option<&Slot<F::Channel>> {
-        let slot = self.slots.get(id.index as usize).and_then(Option::as_ref);
-        slot.filter(|slot| slot.connection.id() == id)
-            .or_else(|| self.lingering.iter().find(|slot| slot.connection.id() == id))
+        let slot = self.slots.get(id.index as usize).and_then(Option::as_deref);
+        slot.filter(|slot| slot.connection.id() == id).or_else(|| {
+            let mut others = self.lingering.iter().map(Box::as_ref);
+            others.find(|slot| slot.connection.id() == id)
+        })
     }
 
     pub(super) fn slot_mut(&mut self, id: ConnectionId) -> Option<&mut Slot<F::Channel>> {
-        let slot = self.slots.get_mut(id.index as usize).and_then(Option::as_mut);
-        slot.filter(|slot| slot.connection.id() == id)
-            .or_else(|| self.lingering.iter_mut().find(|slot| slot.connection.id() == id))
+        let slot = self.slots.get_mut(id.index as usize).and_then(Option::as_deref_mut);
+        slot.filter(|slot| slot.connection.id() == id).or_else(|| {
+            let mut others = self.lingering.iter_mut().map(Box::as_mut);
+            others.find(|slot| slot.connection.id() == id)
+        })
     }
 
-    pub(super) fn insert(&mut self, id: ConnectionId, slot: Slot<F::Channel>) {
+    pub(super) fn insert(&mut self, id: ConnectionId, slot: Box<Slot<F::Channel>>) {
         while self.slots.len() <= id.index as usize {
             self.slots.push(None);
         }

@@ -20,6 +20,7 @@ mod peers;
 mod send;
 mod share;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -91,9 +92,9 @@ pub struct Endpoint<F: ChannelFactory> {
     node: Node,
     factory: F,
     clock: Clamp,
-    slots: Vec<Option<Slot<F::Channel>>>,
+    slots: Vec<Option<Box<Slot<F::Channel>>>>,
     /// Links that Node has forgotten, whose slot went to another one.
-    lingering: Vec<Slot<F::Channel>>,
+    lingering: Vec<Box<Slot<F::Channel>>>,
     touched: VecDeque<ConnectionId>,
     /// Connections that have ended and are not gone, oldest first.
     ending: VecDeque<ConnectionId>,
@@ -452,7 +453,7 @@ impl<F: ChannelFactory> Endpoint<F> {
         let id = setup.connection;
         let channel = self.factory.channel(setup.direction, setup.expected);
         let connection = Connection::new(setup, channel, now);
-        let slot = Slot {
+        let slot = Box::new(Slot {
             outbox: connection.outbox(),
             connection,
             lanes: BTreeMap::new(),
@@ -461,7 +462,7 @@ impl<F: ChannelFactory> Endpoint<F> {
             filled: false,
             read_paused: false,
             ended: false,
-        };
+        });
         self.insert(id, slot);
         self.touched.push_back(id);
         self.settle(now);

@@ -88,10 +88,6 @@ impl ProtocolCount {
         Self { protocol, received: ZERO, sent: ZERO, full: 0, too_large: 0, lost }
     }
 
-    fn others() -> Box<Self> {
-        Box::new(Self::new(None))
-    }
-
     fn is_zero(&self) -> bool {
         let Self { protocol: _, received, sent, full, too_large, lost } = self;
         (*full, *too_large) == (0, 0)
@@ -140,6 +136,11 @@ impl PartialEq for Traffic {
     }
 }
 
+#[cold]
+fn others(sum: &mut Option<Box<ProtocolCount>>) -> &mut ProtocolCount {
+    sum.get_or_insert_with(|| Box::new(ProtocolCount::new(None)))
+}
+
 impl Traffic {
     /// The counts of a protocol, to be added to.
     pub fn of(&mut self, protocol: &ProtocolId) -> &mut ProtocolCount {
@@ -149,7 +150,7 @@ impl Traffic {
         }
         match self.entries.get_mut(self.last) {
             Some(entry) => entry,
-            None => self.others.get_or_insert_with(ProtocolCount::others),
+            None => others(&mut self.others),
         }
     }
 
@@ -177,7 +178,7 @@ impl Traffic {
             }
         }
         if let Some(others) = &other.others {
-            self.others.get_or_insert_with(ProtocolCount::others).and(others);
+            self::others(&mut self.others).and(others);
         }
     }
 

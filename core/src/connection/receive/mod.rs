@@ -233,11 +233,6 @@ impl Receiver {
         !self.inbox.is_empty()
     }
 
-    /// Whether there are messages that the application has not consumed.
-    pub(super) fn holds_messages(&self) -> bool {
-        self.inbox_held > 0 || self.has_more()
-    }
-
     /// Whether messages wait in the inbox, or to be decoded once it has room.
     pub(super) fn has_more(&self) -> bool {
         self.has_messages() || !self.blocked.is_empty()
@@ -594,7 +589,9 @@ impl Receiver {
         self.promises_changed = true;
         self.promises.give_up_growth(uni);
         self.buffers.pool.shrink();
-        self.stash.shrink();
+        if self.blocked.is_empty() {
+            self.stash.shrink();
+        }
         self.inbox.shrink();
         self.held.shrink_to_fit();
     }
