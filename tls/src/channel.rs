@@ -371,12 +371,8 @@ impl SecureChannel for TlsChannel {
             return;
         }
         out.extend_from_slice(&self.outgoing);
-        if self.peer.is_some() {
-            // Flights are over: what follows is short and rare.
-            self.outgoing = BytesMut::new();
-        } else {
-            self.outgoing.clear();
-        }
+        // Flights are few, and what follows them is short and rare.
+        self.outgoing = BytesMut::new();
     }
 
     fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize {
