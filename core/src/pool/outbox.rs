@@ -487,6 +487,7 @@ impl Outbox {
     }
 
     /// Whether a payload of that length is accepted; it is counted, whatever the answer.
+    #[inline]
     fn check(&mut self, protocol: &ProtocolId, len: usize) -> Result<(), PushError<()>> {
         let message_max = self.config.message_max;
         if self.closed {

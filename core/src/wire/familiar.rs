@@ -82,6 +82,7 @@ impl Familiar {
 
     /// The package at the front of `input`, if it is all here, of the protocol that is remembered,
     /// and has an uncompressed payload of at most `payload_max` bytes.
+    #[inline]
     pub(crate) fn read(&self, input: &[u8], payload_max: usize) -> Option<Recognised> {
         if self.len == 0 {
             return None;
