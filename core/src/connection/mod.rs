@@ -23,7 +23,8 @@
 //!
 //! Invariants: C1 no message is published before the second verdict. C2 the output holds at most
 //! `output_max` bytes and one frame. C3 outer credit returns at demultiplexing, inner credit when
-//! messages are consumed. C4 every phase but `Live` and `Closed` has a deadline.
+//! messages are consumed. C4 every phase but `Live` and `Closed` has a deadline. C5 a connection on
+//! which little moves keeps no buffer that nothing lies in.
 //!
 //! Bounds: `slabs_max` receive slabs; the output; the lanes' and the receive streams' own.
 
