@@ -437,7 +437,7 @@ impl<C: SecureChannel> Connection<C> {
     pub(super) fn rest(&mut self) {
         if self.is_idle() {
             self.inbound.shrink();
-            self.receiver.shrink(&mut self.uni);
+            self.receiver.shrink();
             self.lanes.shrink();
             [&mut self.outer, &mut self.uni, &mut self.bi].into_iter().for_each(Session::shrink);
             if self.framed.is_empty() && self.sealed.is_empty() {
@@ -450,6 +450,9 @@ impl<C: SecureChannel> Connection<C> {
     fn on_idle_check(&mut self, now: Instant) {
         let busy = core::mem::take(&mut self.moved) > IDLE_BYTES;
         self.idle_at = busy.then(|| now.after(self.setup.config.keep_alive));
+        if !busy {
+            self.receiver.give_up_growth(&mut self.uni);
+        }
         self.rest();
     }
 

@@ -584,10 +584,14 @@ impl Receiver {
         }
     }
 
-    /// Frees buffers that an idle connection does not need.
-    pub(super) fn shrink(&mut self, uni: &mut Session) {
+    /// Gives up what windows may still grow, of a connection that has fallen idle.
+    pub(super) fn give_up_growth(&mut self, uni: &mut Session) {
         self.promises_changed = true;
         self.promises.give_up_growth(uni);
+    }
+
+    /// Frees buffers that an idle connection does not need.
+    pub(super) fn shrink(&mut self) {
         self.buffers.pool.shrink();
         if self.blocked.is_empty() {
             self.stash.shrink();
