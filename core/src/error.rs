@@ -74,11 +74,11 @@ pub enum Offence {
     Package,
     /// A payload that is not the gzip it is said to be, or unpacks beyond the limit.
     Gzip,
-    /// More streams than allowed.
+    /// More streams than allowed, or more on them before the protocols are exchanged.
     Streams,
     /// A protocol list for somebody else, or one that breaks the format.
     Push,
-    /// A message that stopped growing.
+    /// A message that stopped growing, or that grows too slowly in room that others wait for.
     Progress,
     /// A stream where none belongs.
     Misplaced,

@@ -11,6 +11,9 @@
 //! connections of the peer left over.
 
 use alloc::boxed::Box;
+#[cfg(any(test, feature = "fuzzing"))]
+mod check;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -203,17 +206,6 @@ impl Lanes {
     pub(super) fn memory(&self) -> usize {
         let waiting = self.unframed.saturating_add(self.waiting);
         waiting.saturating_add(self.lent).saturating_add(self.outbox.memory())
-    }
-
-    /// [`Lanes::memory`], counted anew.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn recount(&self) -> usize {
-        let lanes = || self.slots.iter().filter_map(|slot| slot.lane.as_ref());
-        let waiting = self.pending.iter().chain(self.handed.iter().map(|(_, parcel)| parcel));
-        let parcels = lanes().flat_map(|lane| &lane.parcels).chain(waiting);
-        let lent = lanes().filter_map(|lane| lane.lent.as_ref()).map(|lent| &lent.outbox);
-        let outboxes: usize = lent.chain([&self.outbox]).map(Outbox::memory).sum();
-        outboxes.saturating_add(parcels.map(Parcel::len).sum())
     }
 
     /// Whether everything accepted is framed.
@@ -755,37 +747,6 @@ impl Lanes {
 
     pub(super) fn has_news(&self) -> bool {
         !self.news.is_empty()
-    }
-
-    /// Checks that nothing is kept that the carrier has taken, up to `position` in the output.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn assert_handed(&self, position: u64) {
-        assert!(self.handed.front().is_none_or(|(end, _)| *end > position));
-    }
-
-    /// Checks that streams and lanes balance (P7).
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn assert_invariants(&self) {
-        self.pool.assert_invariants();
-        let lanes = self.slots.iter().filter(|slot| slot.lane.is_some()).count();
-        assert!(self.deadlines.len() <= self.slots.len().saturating_mul(5).saturating_add(64));
-        assert_eq!(lanes, self.pool.counts().lent);
-        assert_eq!(lanes, self.by_stream.len());
-        assert_eq!(lanes.saturating_add(self.free.len()), self.slots.len());
-        assert_eq!(self.opening.len(), self.pool.counts().opening);
-        let unframed: usize =
-            self.slots.iter().filter_map(|s| s.lane.as_ref()).map(|l| l.len).sum();
-        assert_eq!(unframed, self.unframed);
-        let small = self
-            .slots
-            .iter()
-            .filter_map(|s| s.lane.as_ref())
-            .filter(|lane| lane.lent.is_none() && !lane.parcels.iter().any(Parcel::is_large));
-        assert_eq!(small.map(|lane| lane.len).sum::<usize>(), self.unframed_small);
-        let large = |lane: &&Lane| lane.lent.is_none() && lane.parcels.iter().any(Parcel::is_large);
-        let large = self.slots.iter().filter_map(|s| s.lane.as_ref()).filter(large).count();
-        assert_eq!(large, self.large);
-        assert!(large <= LARGE_MAX);
     }
 }
 

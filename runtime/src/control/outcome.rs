@@ -4,6 +4,7 @@ use headwater_core::connection::ToNode;
 use headwater_core::contract::{Event, IoCause};
 use headwater_core::id::ConnectionId;
 use headwater_core::secure::ChannelFactory;
+use headwater_core::snapshot::Traffic;
 
 use super::Control;
 use super::spawn::{Ended, Kind};
@@ -85,6 +86,7 @@ where
         match *kind {
             Kind::Connection(id, _) => {
                 self.take_reports();
+                self.core.handle_late(id, Traffic::default());
                 self.ending.retain(|link| link.id() != id);
                 self.on_vanished(id);
             }
