@@ -218,7 +218,8 @@ fn many_small_messages_at_once_allocate_nothing() {
 fn messages_of_a_page_allocate_nothing() {
     let (mut pair, payload) = (Pair::new(), Bytes::from_static(&[7; 4096]));
     assert_eq!(allocations(500, 500, || pair.round(1, &payload)), 0);
-    assert_eq!(allocations(100, 100, || pair.round(40, &payload)), 0);
+    // Windows grow meanwhile, and room for that is leased.
+    assert_eq!(allocations(300, 100, || pair.round(40, &payload)), 0);
 }
 
 #[test]

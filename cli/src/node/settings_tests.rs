@@ -82,7 +82,8 @@ fn what_max_memory_lowers_is_told() {
         "{lowered:?}"
     );
     assert!(of("assembly_max from 64 MiB to ").is_some(), "{lowered:?}");
-    assert!(of("receive_streams_max from 100 to ").is_some(), "{lowered:?}");
+    assert!(of("leases_max from 64 GiB to ").is_some(), "{lowered:?}");
+    assert!(of("receive_streams_max").is_none() && of("window_growth_max").is_none());
     assert!(of("peers_max").is_none() && of("max_memory").is_none(), "{lowered:?}");
     let text = settings.to_toml();
     let said =
