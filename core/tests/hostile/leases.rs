@@ -254,11 +254,11 @@ fn distant(arena: &mut Arena) -> usize {
 
 /// How wide the window of a stream becomes that is read at once.
 fn widest(arena: &mut Arena, p: usize, stream: u32) -> usize {
-    let messages = package(ECHO, &[1; 1000]).repeat(8000);
+    let messages = package(ECHO, &[1; 1000]).repeat(16_000);
     arena.stream(p, stream);
     let (mut sent, mut widest) = (0, 0);
     while sent < messages.len() {
-        sent += arena.pour(p, stream, &messages[sent..][..(messages.len() - sent).min(120_000)]);
+        sent += arena.pour(p, stream, &messages[sent..][..(messages.len() - sent).min(240_000)]);
         widest = widest.max(arena.peers[p].credit(UNI, stream));
         arena.advance(Duration::from_millis(10));
     }
