@@ -32,11 +32,14 @@ pub(super) struct Growth {
 
 /// A window grows while the peer uses up half of it in less than so many round trips. What it has
 /// beyond that only waits to be read, and whatever comes behind it waits as long.
-const ROUND_TRIPS: u32 = 2;
+const ROUND_TRIPS: u32 = 4;
 
-/// So many grants are looked at together, at most, one for each [`INITIAL_WINDOW`]: what gathered
-/// while this side was busy comes faster than the peer sends.
-const MEASURED_MAX: u32 = 4;
+/// So many grants of a window that is [large](LARGE) are looked at together: what gathered while
+/// this side was busy comes faster than the peer sends.
+const MEASURED: u32 = 4;
+
+/// A window of so many bytes lets a sender on a fast link work while the reader does.
+const LARGE: u32 = 4 * INITIAL_WINDOW;
 
 /// The credit that the peer has on a stream.
 #[derive(Debug)]
@@ -157,7 +160,7 @@ impl RecvWindow {
             return false;
         }
         self.grants = self.grants.saturating_add(1);
-        if self.grants < MEASURED_MAX.min(self.window / INITIAL_WINDOW) {
+        if self.window >= LARGE && self.grants < MEASURED {
             return false;
         }
         let enough = rtt.map(|rtt| rtt.saturating_mul(self.grants.saturating_mul(ROUND_TRIPS)));
@@ -237,15 +240,15 @@ mod tests {
         for (step, expected) in [1, 2, 4, 4].into_iter().enumerate() {
             let bytes = window.credit();
             assert!(window.receive(bytes));
-            grown += window.release(bytes as usize, at(19 * step as u64), TUNE).bytes;
+            grown += window.release(bytes as usize, at(39 * step as u64), TUNE).bytes;
             assert_eq!(window.window(), expected * INITIAL_WINDOW);
             assert_eq!(window.grown(), grown);
         }
     }
 
     #[test]
-    fn no_growth_at_two_round_trips_nor_within_one_instant_nor_without_rtt() {
-        for (wait, tune) in [(20, TUNE), (0, TUNE), (19, Tune { rtt: None, ..TUNE })] {
+    fn no_growth_at_four_round_trips_nor_within_one_instant_nor_without_rtt() {
+        for (wait, tune) in [(40, TUNE), (0, TUNE), (39, Tune { rtt: None, ..TUNE })] {
             let mut window = RecvWindow::new();
             for step in 0..4 {
                 assert!(window.receive(INITIAL_WINDOW / 2));
@@ -256,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_gathered_while_the_reader_was_busy_is_no_speed() {
-        for (stop, expected) in [(0, 8), (100, 4)] {
+        for (stop, expected) in [(0, 8), (200, 4)] {
             let tune = Tune { window_max: 8 * INITIAL_WINDOW, ..TUNE };
             let mut window = RecvWindow { window: 4 * INITIAL_WINDOW, ..RecvWindow::new() };
             window.credit = window.window;
