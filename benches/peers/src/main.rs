@@ -22,6 +22,7 @@ Measures all contestants, prints markdown, and writes tables and charts.
   --runs N       runs of each contestant in each scenario (7)
   --seconds S    what a run takes (0.7)
   --only NAME    only contestants that have this in their names, and the ceiling
+  --of NAME      only scenarios that have this in the names of their figures; writes nothing
 ";
 
 /// Where tables and charts go, unless told otherwise.
@@ -37,6 +38,7 @@ struct Asked {
     readme: Option<PathBuf>,
     measures: bool,
     only: String,
+    of: String,
 }
 
 impl Asked {
@@ -48,6 +50,7 @@ impl Asked {
             readme: None,
             measures: true,
             only: String::new(),
+            of: String::new(),
         };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -63,6 +66,7 @@ impl Asked {
                 "--runs" => effort.runs = parse(&value()?)?,
                 "--seconds" => effort.target = Duration::from_secs_f64(parse(&value()?)?),
                 "--only" => asked.only = value()?,
+                "--of" => asked.of = value()?,
                 _ => return Err(HELP.to_owned()),
             }
         }
@@ -95,7 +99,7 @@ fn run(asked: &Asked) -> Result<(), String> {
     let mut summary = None;
     if asked.measures {
         let mut subjects = subjects(&asked.only);
-        let columns = measure(&mut subjects, asked.effort);
+        let columns = measure(&mut subjects, &asked.of, asked.effort);
         let Effort { runs, target } = asked.effort;
         let report = Report {
             contestants: subjects.iter().map(|one| (one.name(), one.note())).collect(),
@@ -107,7 +111,7 @@ fn run(asked: &Asked) -> Result<(), String> {
             ),
         };
         println!("{}", report.whole());
-        if let Some(out) = &asked.out {
+        if let Some(out) = asked.out.as_ref().filter(|_| asked.of.is_empty()) {
             write_all(out, &report)?;
         }
         summary = Some(report.summary(FROM_README));

@@ -182,13 +182,17 @@ pub struct Column {
     pub samples: Vec<Vec<f64>>,
 }
 
-/// Runs all contestants in all scenarios, and tells of the progress on standard error.
-pub fn measure(subjects: &mut [Box<dyn Subject>], effort: Effort) -> Vec<Column> {
+/// Runs all contestants in the scenarios that have `of` in the name of a figure, and tells of the
+/// progress on standard error.
+pub fn measure(subjects: &mut [Box<dyn Subject>], of: &str, effort: Effort) -> Vec<Column> {
     let begun = Instant::now();
     let mut columns = Vec::new();
-    for (at, scenario) in SCENARIOS.into_iter().enumerate() {
+    let is_wanted = |one: &Scenario| one.figures().iter().any(|(title, _)| title.contains(of));
+    let scenarios: Vec<_> = SCENARIOS.into_iter().filter(is_wanted).collect();
+    let count = scenarios.len();
+    for (at, scenario) in scenarios.into_iter().enumerate() {
         let figures = scenario.figures();
-        let step = format!("{}/{} {}", at + 1, SCENARIOS.len(), figures[0].0);
+        let step = format!("{}/{} {}", at + 1, count, figures[0].0);
         eprintln!("[{:4.0} s] {step}: warming up", begun.elapsed().as_secs_f64());
         let amounts: Vec<_> =
             subjects.iter_mut().map(|one| warm_up(one.as_mut(), scenario, effort)).collect();
