@@ -217,9 +217,10 @@ fn many_small_messages_at_once_allocate_nothing() {
 #[test]
 fn messages_of_a_page_allocate_nothing() {
     let (mut pair, payload) = (Pair::new(), Bytes::from_static(&[7; 4096]));
+    // Until a window update has come together with a page, the output has a little less room.
     assert_eq!(allocations(500, 500, || pair.round(1, &payload)), 0);
     // Windows grow meanwhile, and room for that is leased.
-    assert_eq!(allocations(300, 100, || pair.round(40, &payload)), 0);
+    assert_eq!(allocations(300, 200, || pair.round(40, &payload)), 0);
 }
 
 #[test]
@@ -283,10 +284,10 @@ fn an_idle_connection_is_small() {
     let held = LIVE.get() - before - alone;
     // With it come the tables of two nodes, which begin with room for some ten peers.
     println!("{held} bytes for both ends");
-    assert!(held < 72_000, "{held} bytes for both ends");
+    assert!(held < 75_000, "{held} bytes for both ends");
     let connection = size_of::<Connection<<Insecure as ChannelFactory>::Channel>>();
     println!("{connection} bytes for the machine");
-    assert!(connection < 6400, "{connection} bytes for the machine");
+    assert!(connection < 6500, "{connection} bytes for the machine");
     // A connection that was in use lets go of its buffers.
     (0..100).for_each(|_| pair.round(20, &Bytes::from_static(&[7; 128])));
     let busy = LIVE.get() - before - alone;
