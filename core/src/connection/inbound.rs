@@ -493,7 +493,11 @@ impl<C: SecureChannel> Connection<C> {
     fn after_input(&mut self, now: Instant) {
         self.pump_due |= self.lanes.has_waiting();
         self.exchange.unpark();
-        if self.progress_at.is_none() && self.receiver.is_assembling() {
+        self.watch_progress(now);
+    }
+
+    pub(super) fn watch_progress(&mut self, now: Instant) {
+        if self.progress_at.is_none() && self.receiver.is_watched() {
             self.progress_at = Some(now.after(self.setup.config.progress_interval));
         }
     }

@@ -87,10 +87,8 @@ impl Promises {
     /// How much more room to ask for, and how many bytes go back.
     pub(super) fn poll(&mut self, uni: &mut Session) -> (Room, usize) {
         self.count_growth(uni);
-        let lack = uni.take_growth_lack();
-        if lack > 0 {
-            self.growth.want(usize::try_from(lack).unwrap_or(usize::MAX));
-        }
+        // Nothing is taken here: a poll that leads to no report leaves no trace in a recording.
+        self.growth.want(usize::try_from(uni.growth_lack()).unwrap_or(usize::MAX));
         let Self { messages, streams, growth } = self;
         let wanted = Room {
             messages: messages.poll_request().unwrap_or(0),

@@ -115,8 +115,12 @@ impl<C: SecureChannel> Connection<C> {
             self.receiver.leased(streams);
         }
         self.receiver.room_granted(now, &mut self.uni, order.room_granted);
+        if self.is_idle() && order.room_granted.growth > 0 {
+            self.receiver.give_up_growth(&mut self.uni);
+        }
         if let Some(crowded) = order.crowded {
             self.receiver.set_crowded(crowded);
+            self.watch_progress(now);
         }
         if let Some(verdict) = order.proven_verdict {
             self.on_proven_verdict(now, verdict);
@@ -409,8 +413,8 @@ impl<C: SecureChannel> Connection<C> {
         self.pump_due |= self.lanes.has_waiting();
         if due(self.progress_at) {
             let config = self.setup.config.clone();
-            let assembling = self.receiver.is_assembling();
-            self.progress_at = assembling.then(|| now.after(config.progress_interval));
+            let watched = self.receiver.is_watched();
+            self.progress_at = watched.then(|| now.after(config.progress_interval));
             let done = self.receiver.check_progress(now, &mut self.uni, &config);
             self.check_offences(now, done);
         }

@@ -118,6 +118,8 @@ pub struct Connection<C> {
     said_all: bool,
     /// Messages may have found a stream.
     pump_due: bool,
+    /// Large transfers stood back behind a small message.
+    bulk_waits: bool,
     /// One more connection would help, when last looked at.
     hot: bool,
     /// The other end has gone live, too, and Node has heard of it.
@@ -169,7 +171,12 @@ impl<C: SecureChannel> Connection<C> {
             phase_deadline: Some(now.after(config.handshake_deadline)),
             channel,
             outer: Session::new(role, outer, key(0), now),
-            uni: Session::new(role, uni, key(1), now),
+            uni: {
+                let mut uni = Session::new(role, uni, key(1), now);
+                // What windows grow is leased first.
+                uni.set_growth_max(0);
+                uni
+            },
             bi: Session::new(role, bi, key(2), now),
             uni_stream: None,
             bi_stream: None,
@@ -190,6 +197,7 @@ impl<C: SecureChannel> Connection<C> {
             channel_dirty: true,
             said_all: false,
             pump_due: false,
+            bulk_waits: false,
             hot: false,
             settled: false,
             reported: false,
@@ -330,8 +338,10 @@ impl<C: SecureChannel> Connection<C> {
         self.has_output()
     }
 
-    /// Frames and seals what there is, up to `output_max` bytes, and lends the pieces for one
-    /// vectored write; gives their number. Confirm what left with
+    /// Frames and seals what goes next, up to `output_max` bytes, and lends the pieces for one
+    /// vectored write; gives their number. Large transfers may be left for the next call, so that
+    /// a small message leaves before them: call again while it
+    /// [wants to](Self::wants_transmit). Confirm what left with
     /// [`handle_transmitted`](Self::handle_transmitted).
     pub fn transmit<'a>(&'a mut self, now: Instant, chunks: &mut [&'a [u8]]) -> usize {
         let now = self.note_told(now, || Note::Transmit);

@@ -89,12 +89,18 @@ impl<C: SecureChannel> Connection<C> {
             if !transparent {
                 self.seal(max.saturating_sub(self.sealed.len()));
             }
+            if bulk == 0 && core::mem::take(&mut self.bulk_waits) {
+                bulk = max;
+            }
             let filled = self.framed.len().saturating_add(self.sealed.len());
             let Some(budget) = max.checked_sub(filled).filter(|budget| *budget > 0) else { break };
             if !self.wants_framing() || !self.frame_some(now, budget, &mut bulk) {
                 break;
             }
         }
+        // Small messages that come one by one, each in time for the next write, must not keep bulk
+        // from ever being written: it stands back once, and goes with the next one.
+        self.bulk_waits |= bulk == 0 && self.wants_frame(Layer::Uni);
         if self.drain_is_over() {
             self.end(now);
         }

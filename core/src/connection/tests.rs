@@ -270,3 +270,31 @@ fn what_cannot_be_opened_for_want_of_memory_does_not_pile_up() {
     assert!(connection.recv_buf().is_some_and(|lent| lent.is_empty()));
     assert!(connection.may_read() && !connection.is_closing());
 }
+
+#[test]
+fn small_messages_in_time_for_each_write_do_not_hold_up_bulk() {
+    let config = Config { output_max: 64 * 1024, ..Config::default() };
+    let syn = |stream| [0, 1, 0, 1, 0, 0, 0, stream, 0, 0, 0, 0];
+    let mut connection = proven_over_with(config, |channel| channel, &[syn(1), syn(3)].concat());
+    let proceed = Some(Verdict::Proceed { exchange: false });
+    let proven_verdict = proceed.clone();
+    connection.handle_order(START, ToConnection { proven_verdict, ..ToConnection::default() });
+    connection.handle_order(START, ToConnection { live_verdict: proceed, ..Default::default() });
+    assert!(connection.phase.is_live());
+    let echo = ProtocolId::new("/echo").unwrap();
+    let mut outbox = connection.outbox();
+    outbox.push(&echo, alloc::vec![0; 1 << 20].into()).unwrap();
+    let mut write = |connection: &mut Connection<PlainChannel>| {
+        outbox.push(&echo, "small".into()).unwrap();
+        connection.handle_messages(START, &mut outbox);
+        let mut chunks: [&[u8]; 16] = [&[]; 16];
+        let count = connection.transmit(START, &mut chunks);
+        let bytes = chunks[..count].iter().map(|chunk| chunk.len()).sum();
+        connection.handle_transmitted(START, bytes);
+        bytes
+    };
+    let sent: Vec<usize> = (0..12).map(|_| write(&mut connection)).collect();
+    assert!(sent[4..8].iter().any(|bytes| *bytes < 100), "bulk stands back: {sent:?}");
+    // As much as there is credit for.
+    assert!(sent.iter().sum::<usize>() > 200_000, "{sent:?}");
+}

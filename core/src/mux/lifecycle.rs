@@ -122,6 +122,10 @@ impl Session {
         let open = if stream.local { &mut counts.local_open } else { &mut counts.remote_open };
         *open = open.saturating_sub(1);
         counts.queued = counts.queued.saturating_sub(stream.queued());
-        self.grown = self.grown.saturating_sub(stream.recv.grown());
+        let grown = stream.recv.grown();
+        self.grown = self.grown.saturating_sub(grown);
+        if grown > 0 {
+            self.growth_lack = 0;
+        }
     }
 }

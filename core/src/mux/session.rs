@@ -280,19 +280,18 @@ impl Session {
     /// Lets windows grow by so many bytes together, at most
     /// [`SessionConfig::window_growth_max`], which is how it begins. What has grown stays.
     pub fn set_growth_max(&mut self, bytes: u64) {
-        self.growth_max = bytes.min(self.config.window_growth_max);
+        let bytes = bytes.min(self.config.window_growth_max);
+        if bytes > self.growth_max {
+            self.growth_lack = 0;
+        }
+        self.growth_max = bytes;
     }
 
     /// How many bytes were missing for a window to grow, where only [`Session::set_growth_max`] was
-    /// in the way; 0 if nothing was since [`Session::take_growth_lack`].
+    /// in the way; 0 if nothing was since that allowed more, or a window was gone.
     #[must_use]
     pub const fn growth_lack(&self) -> u64 {
         self.growth_lack
-    }
-
-    /// Takes [`Session::growth_lack`].
-    pub const fn take_growth_lack(&mut self) -> u64 {
-        core::mem::replace(&mut self.growth_lack, 0)
     }
 
     /// Moves a stream to another class, behind those that wait there.

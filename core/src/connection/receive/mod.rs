@@ -91,6 +91,8 @@ struct RecvStream {
     gained: usize,
     /// Since when the package at hand is known to have had credit.
     since: Option<Instant>,
+    /// Since when it has what is `reserved`.
+    admitted: Option<Instant>,
     /// Stands in `blocked`.
     blocked: bool,
     /// The package at hand is known to be the exchanger's, which a full inbox does not hold up.
@@ -426,6 +428,7 @@ impl Receiver {
                     return;
                 }
                 state.reserved = len;
+                state.admitted = Some(now);
                 state.waits = false;
             }
             self.waiting.pop_front();
@@ -529,9 +532,10 @@ impl Receiver {
         Ok(())
     }
 
-    /// Whether a stream is inside a package, so that its progress has to be watched. O(1).
-    pub(super) const fn is_assembling(&self) -> bool {
-        self.assembling > 0
+    /// Whether a stream is inside a package, or messages have room that others wait for: so that
+    /// progress has to be looked at. O(1).
+    pub(super) const fn is_watched(&self) -> bool {
+        self.assembling > 0 || self.promises.messages.owes() > 0
     }
 
     /// Resets the streams whose unfinished package had credit and gained less than `progress_min`
@@ -550,14 +554,16 @@ impl Receiver {
             let missing = state.decoder.declared().saturating_sub(state.decoder.pending());
             let inside = state.accepted && !state.decoder.is_between() && !state.blocked;
             let had_credit = uni.receive_credit(*stream) > 0;
-            if !inside || !had_credit || state.waits {
+            let mut stands = false;
+            if inside && had_credit && !state.waits {
+                // One that began only now has had less time than is due.
+                let age = now.since(*state.since.get_or_insert(now));
+                stands = age >= interval && gained < least.min(missing.saturating_add(gained));
+            } else {
                 state.since = None;
-                continue;
             }
-            // One that began only now has had less time than is due.
-            let age = now.since(*state.since.get_or_insert(now));
-            let stands = age >= interval && gained < least.min(missing.saturating_add(gained));
-            let late = owes > 0 && state.reserved > 0 && age >= config.send_deadline;
+            let held = state.admitted.filter(|_| owes > 0 && state.reserved > 0);
+            let late = held.is_some_and(|since| now.since(since) >= config.send_deadline);
             if stands || late {
                 owes = owes.saturating_sub(state.reserved);
                 stuck.push_back(*stream);
