@@ -3,7 +3,7 @@
 //! Streams with payload and credit wait in one list per class. A higher class goes first; within
 //! a class streams take turns. A lower class that waited while `starvation_max` bytes of higher
 //! classes were framed sends one piece, so with the default of 256 KiB and a quantum of 16 KiB
-//! each lower class keeps at least one byte in 18 or so.
+//! each lower class keeps at least one byte in 18 or so of what is framed.
 //!
 //! A turn is one piece, but in the class of large transfers it lasts for 1 MiB, or until another
 //! one has less left: side by side all of them would arrive as late as the last. One that has more

@@ -182,6 +182,35 @@ fn messages_that_trickle_give_way_to_those_that_wait_within_the_send_deadline() 
 }
 
 #[test]
+fn a_full_inbox_hides_no_message_that_trickles() {
+    let mut arena = arena();
+    let (slow, streams) = ([(); 4].map(|()| arena.opened()), [1, 3, 5]);
+    for p in slow {
+        streams.iter().for_each(|stream| arena.stream(p, *stream));
+    }
+    let mut sent = 0;
+    trickle(&mut arena, &slow, &streams, &mut sent);
+    assert_eq!(leased(&arena), 8 * MIB);
+    // What follows on their streams waits behind messages that the application does not take.
+    arena.takes = false;
+    let flood = package(ECHO, &[1; 1000]).repeat(256);
+    for p in slow {
+        for stream in [7, 9, 11, 13, 15] {
+            arena.stream(p, stream);
+            arena.pour(p, stream, &flood);
+        }
+        assert!(snapshot(&arena, p).inbox_bytes >= MIB);
+    }
+    let honest = arena.opened();
+    begin(&mut arena, honest, &[1, 3]);
+    let rounds = (0..10).find(|_| {
+        trickle(&mut arena, &slow, &streams, &mut sent);
+        slow.iter().all(|p| snapshot(&arena, *p).leased_bytes == 0)
+    });
+    assert!(rounds.is_some_and(|rounds| rounds < 5), "{rounds:?}");
+}
+
+#[test]
 fn fifty_greedy_peers_take_nothing_that_an_honest_one_is_sure_of() {
     let mut arena = Arena::new(config(16 * MIB, 100));
     let greedy: Vec<usize> = (0..50).map(|_| arena.opened()).collect();
