@@ -10,8 +10,8 @@ use headwater_core::error::{CloseReason, DialError, Refusal};
 use headwater_core::id::ProtocolId;
 use headwater_core::secure::ChannelError;
 use headwater_core::snapshot::{
-    AddressSnapshot, Blockage, ConnectionSnapshot, ConnectionStage, Next, PeerSnapshot, Reached,
-    Snapshot, Stage,
+    AddressSnapshot, Blockage, ConnectionSnapshot, ConnectionStage, Failure, Next, PeerSnapshot,
+    Reached, Snapshot, Stage,
 };
 
 /// The name of a stage.
@@ -105,7 +105,7 @@ pub(crate) fn in_the_way(snapshot: &Snapshot, peer: &PeerSnapshot) -> Vec<String
     if peer.blocked {
         return vec!["a rule of this node's blacklist names it".to_owned()];
     }
-    let last = peer.addresses.iter().filter_map(|known| known.last.as_ref());
+    let last = peer.addresses.iter().filter_map(unanswered);
     let last = last.max_by_key(|failure| failure.at);
     if let Some(turned) = &peer.turned_away {
         if last.is_none_or(|last| turned.at > last.at) && turned.direction == Direction::Inbound {
@@ -219,6 +219,12 @@ fn away(snapshot: &Snapshot, peer: &PeerSnapshot) -> String {
     text
 }
 
+/// The last failure at an address, unless an attempt succeeded after it: then it says nothing of
+/// what is wrong now.
+fn unanswered(known: &AddressSnapshot) -> Option<&Failure> {
+    known.last.as_ref().filter(|last| known.succeeded.is_none_or(|at| at < last.at))
+}
+
 fn tried(
     now: headwater_core::time::Instant,
     known: &AddressSnapshot,
@@ -230,7 +236,7 @@ fn tried(
         let _ = write!(text, " A rule of this node's blacklist keeps {address} out.");
         cures.push("To let it in, take the rule out of the blacklist.".to_owned());
     }
-    let Some(last) = &known.last else {
+    let Some(last) = unanswered(known) else {
         if known.attempts == 0 && !known.blocked {
             let _ = write!(text, " {address} was not tried yet.");
         }

@@ -53,6 +53,17 @@ fn no_route_is_told_with_what_would_help() {
 }
 
 #[test]
+fn a_failure_before_a_success_is_not_told_as_what_is_wrong() {
+    let mut snapshot = failed(IoCause::Refused).snapshot(Instant::ZERO);
+    let peer = PEER.parse().unwrap();
+    let known = snapshot.node.peers.iter_mut().find(|known| known.peer == Some(peer)).unwrap();
+    known.addresses[0].succeeded = Some(Instant::ZERO.after(Duration::from_secs(1)));
+    let known = snapshot.peer(&peer).unwrap();
+    assert_eq!(in_the_way(&snapshot, known), [""; 0]);
+    assert!(!why(&snapshot, known).contains("refused"));
+}
+
+#[test]
 fn each_cause_of_a_link_that_is_not_made_has_a_cure() {
     for cause in [
         IoCause::Refused,
