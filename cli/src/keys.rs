@@ -1,6 +1,6 @@
 //! Keys: making one, reading one, and the id that follows.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use headwater_identity::NodeKey;
@@ -9,9 +9,6 @@ use crate::event::Event;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::status::Status;
-
-/// No key is longer, in bytes.
-const STDIN_MAX: u64 = 64 * 1024;
 
 /// The key of a node: the one in the file, or a fresh one.
 ///
@@ -55,19 +52,15 @@ pub(crate) fn keygen(report: Report, path: &Path) -> Result<(), Failure> {
 ///
 /// [`Status::Key`] with the file's name.
 pub(crate) fn id(report: Report, path: &Path) -> Result<(), Failure> {
-    let key = if path == Path::new("-") { from_stdin()? } else { load(Some(path))? };
+    let key = if path == Path::new("-") {
+        // Who else may read what comes from there is not for this program to judge.
+        NodeKey::read_from(io::stdin(), "/dev/stdin")
+            .map_err(|error| Failure::new(Status::Key, error.to_string()))?
+    } else {
+        load(Some(path))?
+    };
     tell(report, &key, path);
     Ok(())
-}
-
-/// Who may read what comes from there is not for us to judge.
-fn from_stdin() -> Result<NodeKey, Failure> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::new(Status::Key, format!("the key from standard input: {error}"))
-    };
-    let mut text = String::new();
-    io::stdin().take(STDIN_MAX).read_to_string(&mut text).map_err(|error| failed(&error))?;
-    NodeKey::from_pem(&text).map_err(|error| failed(&error))
 }
 
 fn tell(report: Report, key: &NodeKey, path: &Path) {

@@ -22,7 +22,30 @@ impl NodeKey {
     /// cannot be read or does not hold one usable key.
     pub fn read_file(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
         let path = path.as_ref();
-        read(path).map_err(|kind| KeyFileError { path: path.into(), kind })
+        let key = open(path).and_then(read);
+        key.map_err(|kind| KeyFileError { path: path.into(), kind })
+    }
+
+    /// Reads a key in PEM of at most 64 KiB from something that is open already, such as standard
+    /// input; errors call it `name`. Who else may read it is not looked at.
+    ///
+    /// ```
+    /// use headwater_identity::{KeyFileErrorKind, NodeKey};
+    ///
+    /// let key = NodeKey::generate()?;
+    /// let read = NodeKey::read_from(key.to_pem()?.as_bytes(), "-")?;
+    /// assert_eq!(read.peer_id(), key.peer_id());
+    ///
+    /// let error = NodeKey::read_from(&[b'-'; 70_000][..], "-").unwrap_err();
+    /// assert!(matches!(error.kind, KeyFileErrorKind::TooLong { limit: 65_536 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`] if it cannot be read or does not hold one usable key.
+    pub fn read_from(reader: impl Read, name: impl AsRef<Path>) -> Result<Self, KeyFileError> {
+        read(reader).map_err(|kind| KeyFileError { path: name.as_ref().into(), kind })
     }
 
     /// Writes the key to a new PEM file that only its owner may read and write (on Unix, mode
@@ -54,13 +77,17 @@ impl NodeKey {
     }
 }
 
-fn read(path: &Path) -> Result<NodeKey, KeyFileErrorKind> {
+fn open(path: &Path) -> Result<File, KeyFileErrorKind> {
     let file = File::open(path).map_err(KeyFileErrorKind::Io)?;
     #[cfg(unix)]
     is_private(&file)?;
+    Ok(file)
+}
+
+fn read(reader: impl Read) -> Result<NodeKey, KeyFileErrorKind> {
     // All the room there may be need of, so that no growing leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 2));
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(KeyFileErrorKind::Io)?;
+    reader.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(KeyFileErrorKind::Io)?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(KeyFileErrorKind::TooLong { limit: FILE_MAX });
     }

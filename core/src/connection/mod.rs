@@ -165,18 +165,16 @@ impl<C: SecureChannel> Connection<C> {
         let tape = recording::begin(&setup, transparent, clock.now());
         let inbound = Inbound::new(&config, transparent);
         let key = |n| setup.seed.rng("session", n).next_u64();
+        let mut uni = Session::new(role, uni, key(1), now);
+        // What windows grow is leased first.
+        uni.set_growth_max(0);
         Self {
             clock,
             phase: Phase::Handshake,
             phase_deadline: Some(now.after(config.handshake_deadline)),
             channel,
             outer: Session::new(role, outer, key(0), now),
-            uni: {
-                let mut uni = Session::new(role, uni, key(1), now);
-                // What windows grow is leased first.
-                uni.set_growth_max(0);
-                uni
-            },
+            uni,
             bi: Session::new(role, bi, key(2), now),
             uni_stream: None,
             bi_stream: None,
