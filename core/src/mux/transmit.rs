@@ -234,10 +234,14 @@ impl Session {
     fn frame_data(&mut self, room: &mut Room<'_>, is_first: bool) -> bool {
         let with_bulk = room.bulk() >= PIECE_MIN;
         let Some(slot) = self.scheduler.pick(with_bulk) else { return false };
-        let is_alone = self.scheduler.ready(true) == 1;
-        let cut = if is_alone { self.config.frame_max } else { self.config.quantum };
-        let cut = cut.min(self.config.frame_max);
         let Some(stream) = self.slots.get_mut(slot) else { return false };
+        // Large transfers go one after another; only who else is ready has them cut.
+        let others = match stream.priority {
+            Priority::Bulk => self.scheduler.ready(false),
+            _ => self.scheduler.ready(true).saturating_sub(1),
+        };
+        let cut = if others == 0 { self.config.frame_max } else { self.config.quantum };
+        let cut = cut.min(self.config.frame_max);
         let Some(id) = stream.id() else { return false };
         let credit = usize::try_from(stream.send.left()).unwrap_or(usize::MAX);
         let wanted = stream.queued().min(credit).min(cut);

@@ -31,6 +31,20 @@ fn a_stream_alone_fills_frames_and_several_take_turns() {
 }
 
 #[test]
+fn large_transfers_fill_frames_unless_something_else_waits() {
+    let mut session = streams(&[Priority::Bulk, Priority::Bulk, Priority::Normal]);
+    write(&mut session, 1, 100_000);
+    write(&mut session, 3, 100_000);
+    let frames = sizes(&headers(&mut session));
+    assert_eq!(frames, [(1, 65_524), (1, 34_476), (3, 65_524), (3, 34_476)]);
+    write(&mut session, 1, 20_000);
+    // What goes before it is cut, because it waits.
+    write(&mut session, 5, 40_000);
+    let expected = [(5, 16_384), (5, 16_384), (5, 7232), (1, 20_000)];
+    assert_eq!(sizes(&headers(&mut session)), expected);
+}
+
+#[test]
 fn small_writes_share_a_frame() {
     let mut session = streams(&[Priority::Normal]);
     for _ in 0..100 {
