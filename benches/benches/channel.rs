@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use headwater_benches::configs::configs;
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::contract::Direction;
 use headwater_core::secure::{ChannelFactory, SecureChannel};
@@ -21,7 +22,8 @@ const LEN: usize = 256 * 1024;
 struct Channels {
     dialer: TlsChannel,
     listener: TlsChannel,
-    sealed: BytesMut,
+    sealed: SealedBuf,
+    wire: BytesMut,
     plain: BytesMut,
 }
 
@@ -31,29 +33,38 @@ impl Channels {
         let mut this = Self {
             dialer: tls.channel(Direction::Outbound, None),
             listener: tls.channel(Direction::Inbound, None),
-            sealed: BytesMut::new(),
+            sealed: SealedBuf::new(),
+            wire: BytesMut::new(),
             plain: BytesMut::with_capacity(2 * LEN),
         };
-        let mut wire = BytesMut::new();
         while this.listener.peer().is_none() {
-            this.dialer.flush(&mut wire);
-            this.listener.open(&mut wire, &mut this.plain).expect("understood");
-            this.listener.flush(&mut wire);
+            this.dialer.flush(&mut this.sealed);
+            this.carry();
+            this.listener.open(&mut this.wire, &mut this.plain).expect("understood");
+            this.listener.flush(&mut this.sealed);
+            this.carry();
             if this.dialer.peer().is_none() {
-                this.dialer.open(&mut wire, &mut this.plain).expect("understood");
+                this.dialer.open(&mut this.wire, &mut this.plain).expect("understood");
             }
         }
         this
+    }
+
+    /// What the system does between two sockets.
+    fn carry(&mut self) {
+        self.wire.extend_from_slice(&self.sealed);
+        self.sealed.clear();
     }
 
     fn transfer(&mut self, message: &Bytes) {
         let mut out = OutBuf::new();
         out.put_shared(message.clone());
         self.dialer.seal(&mut out, &mut self.sealed, usize::MAX);
-        while !self.sealed.is_empty() {
+        self.carry();
+        while !self.wire.is_empty() {
             self.plain.clear();
             self.plain.reserve(LEN);
-            self.listener.open(&mut self.sealed, &mut self.plain).expect("opened");
+            self.listener.open(&mut self.wire, &mut self.plain).expect("opened");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use headwater_core::buffer::SealedBuf;
 use headwater_core::contract::Direction;
 use headwater_core::secure::{ChannelFactory, Insecure, SecureChannel};
 use headwater_tls::Tls;
@@ -173,7 +174,7 @@ fn handshake(link: &mut TcpStream, channel: &mut impl SecureChannel) {
     let mut input = BytesMut::new();
     let mut read = [0; 4096];
     loop {
-        let mut out = BytesMut::new();
+        let mut out = SealedBuf::new();
         channel.flush(&mut out);
         link.write_all(&out).unwrap();
         if channel.peer().is_some() {

@@ -21,6 +21,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::id::PeerId;
 use headwater_core::secure::{ChannelError, Opened, SecureChannel};
@@ -277,34 +278,30 @@ impl TlsChannel {
 
     /// Seals one record from the front of `plain` into `out`, in at most `room` bytes: the number
     /// of plaintext bytes in it.
-    fn seal_one(&mut self, plain: &mut OutBuf, out: &mut BytesMut, room: usize) -> usize {
+    fn seal_one(&mut self, plain: &mut OutBuf, out: &mut SealedBuf, room: usize) -> usize {
         let Some(machine) = &mut self.machine else { return 0 };
         let fits = room.saturating_sub(OVERHEAD + EXTRA).min(PLAIN_LEN_MAX);
         if fits == 0 || plain.is_empty() {
             return 0;
         }
-        let start = out.len();
         let mut chunks: [&[u8]; 1] = [&[]];
         plain.chunks(&mut chunks);
         let [first] = chunks;
         let (taken, sealed) = if first.len() >= WHOLE_MIN.min(fits) {
             let whole = first.get(..fits).unwrap_or(first);
-            out.resize(start.saturating_add(whole.len() + OVERHEAD + EXTRA), 0);
-            let into = out.get_mut(start..).unwrap_or_default();
+            let into = out.room(whole.len() + OVERHEAD + EXTRA);
             let (taken, sealed) = (whole.len(), machine.seal(&mut self.held, whole, into));
             plain.advance(taken);
             (taken, sealed)
         } else {
             let taken = fits.min(plain.len());
-            let end = start.saturating_add(taken + OVERHEAD + EXTRA);
-            out.resize(end, 0);
-            // Gathered behind the place of the record, where there is room anyway.
-            plain.drain_into(out, taken);
-            let (into, gathered) = out.split_at_mut(end);
-            let into = into.get_mut(start..).unwrap_or_default();
+            let len = taken + OVERHEAD + EXTRA;
+            // Gathered behind the place of the record.
+            let (into, gathered) = out.room(len + taken).split_at_mut(len);
+            plain.drain_into(&mut &mut *gathered, taken);
             (taken, machine.seal(&mut self.held, gathered, into))
         };
-        out.truncate(start.saturating_add(sealed.unwrap_or(0)));
+        out.filled(sealed.unwrap_or(0));
         if sealed.is_none() {
             self.failure.get_or_insert(TlsError::Broken { what: "nothing can be sealed".into() });
         }
@@ -363,19 +360,19 @@ impl SecureChannel for TlsChannel {
         self.next(input, plain).map_err(|error| self.fail(error))
     }
 
-    fn flush(&mut self, out: &mut BytesMut) {
+    fn flush(&mut self, out: &mut SealedBuf) {
         if self.failure.is_none() {
             self.settle();
         }
         if self.outgoing.is_empty() {
             return;
         }
-        out.extend_from_slice(&self.outgoing);
+        out.put(&self.outgoing);
         // Flights are few, and what follows them is short and rare.
         self.outgoing = BytesMut::new();
     }
 
-    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize {
+    fn seal(&mut self, plain: &mut OutBuf, out: &mut SealedBuf, out_max: usize) -> usize {
         let end = out.len().saturating_add(out_max);
         let mut sealed = 0_usize;
         if self.peer.is_some() && !plain.is_empty() {

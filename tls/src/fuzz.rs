@@ -16,6 +16,7 @@ pub mod stranger;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::contract::Direction;
 use headwater_core::secure::{ChannelError, ChannelFactory, Opened, SecureChannel};
@@ -166,8 +167,8 @@ impl Ours {
         }
     }
 
-    fn say(&mut self) -> BytesMut {
-        let mut said = BytesMut::new();
+    fn say(&mut self) -> SealedBuf {
+        let mut said = SealedBuf::new();
         self.channel.flush(&mut said);
         said
     }

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::contract::Direction;
 use headwater_core::id::PeerId;
@@ -85,7 +86,7 @@ fn drive(mut channel: TlsChannel, mut link: TcpStream) -> Fared {
                 Ok(Opened::Waiting) => {}
                 Ok(Opened::Proven) => {
                     fared.peer = channel.peer();
-                    let (mut pong, mut out) = (OutBuf::new(), BytesMut::new());
+                    let (mut pong, mut out) = (OutBuf::new(), SealedBuf::new());
                     pong.put(b"pong\n");
                     channel.seal(&mut pong, &mut out, 1000);
                     link.write_all(&out).unwrap();
@@ -103,7 +104,7 @@ fn drive(mut channel: TlsChannel, mut link: TcpStream) -> Fared {
         if fared.received.ends_with(b"\n") {
             channel.close();
         }
-        let mut out = BytesMut::new();
+        let mut out = SealedBuf::new();
         channel.flush(&mut out);
         // It may be gone already.
         let _ = link.write_all(&out);

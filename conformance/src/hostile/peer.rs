@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::contract::Direction;
 use headwater_core::id::{PeerId, ProtocolId};
@@ -166,7 +167,7 @@ impl Hostile {
 
     /// What a good peer would say first; it is not said.
     pub fn first_words(&mut self) -> Vec<u8> {
-        let mut out = BytesMut::new();
+        let mut out = SealedBuf::new();
         self.channel.flush(&mut out);
         out.to_vec()
     }
@@ -180,7 +181,7 @@ impl Hostile {
 
     /// Writes bytes as the channel wants them, which has to be open.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        let (mut plain, mut out) = (OutBuf::new(), BytesMut::new());
+        let (mut plain, mut out) = (OutBuf::new(), SealedBuf::new());
         plain.put(bytes);
         while !plain.is_empty() && self.channel.seal(&mut plain, &mut out, usize::MAX / 2) > 0 {}
         self.channel.flush(&mut out);

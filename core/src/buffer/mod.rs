@@ -7,9 +7,11 @@ pub mod append;
 pub mod assembly;
 pub mod chunks;
 pub mod out;
+mod sealed;
 pub mod slab;
 
 pub use append::AppendSlab;
 pub use assembly::{AssemblyConfig, AssemblyPool};
 pub use chunks::ChunkQueue;
+pub use sealed::SealedBuf;
 pub use slab::{BufferConfigError, SlabConfig, SlabSet};

@@ -15,7 +15,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 /// Pieces of at least this many bytes stand in the buffer by reference; smaller ones are copied.
 pub const SHARE_MIN: usize = 2048;
@@ -238,9 +238,10 @@ impl OutBuf {
         }
     }
 
-    /// Moves the first bytes, at most `max`, to the end of `into`; gives their number.
-    pub fn drain_into(&mut self, into: &mut BytesMut, max: usize) -> usize {
-        let mut left = max.min(self.len);
+    /// Moves the first bytes, at most `max` and what there is room for, to the end of `into`; gives
+    /// their number.
+    pub fn drain_into(&mut self, into: &mut impl BufMut, max: usize) -> usize {
+        let mut left = max.min(self.len).min(into.remaining_mut());
         let moved = left;
         let mut slab = self.slab.get(self.head..).unwrap_or(&[]);
         for segment in &self.segments {

@@ -3,10 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
-
 use super::mailbox::Closed;
 use super::{Connection, Parcel, ToConnection, Verdict};
+use crate::buffer::SealedBuf;
 use crate::contract::{Deadline, Direction, IoCause, LinkCommand, TimerKind};
 use crate::error::{CloseReason, UndeliveredReason};
 use crate::mux::{self, Priority, Session};
@@ -446,7 +445,7 @@ impl<C: SecureChannel> Connection<C> {
             [&mut self.outer, &mut self.uni, &mut self.bi].into_iter().for_each(Session::shrink);
             if self.framed.is_empty() && self.sealed.is_empty() {
                 self.framed.shrink();
-                self.sealed = BytesMut::new();
+                self.sealed = SealedBuf::new();
             }
         }
     }

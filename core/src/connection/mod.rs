@@ -73,6 +73,7 @@ use crate::secure::SecureChannel;
 use crate::snapshot::Counters;
 use crate::time::{Clamp, Instant};
 
+use crate::buffer::SealedBuf;
 use crate::buffer::out::OutBuf;
 
 /// One transport link and everything on it, as a machine.
@@ -96,7 +97,7 @@ pub struct Connection<C> {
     /// Framed; the output itself if the channel is transparent.
     framed: OutBuf,
     /// Sealed, or the channel's own output.
-    sealed: BytesMut,
+    sealed: SealedBuf,
     /// What sealing did to positions in the output.
     marks: Marks,
     /// When the carrier has to have taken something.
@@ -180,7 +181,7 @@ impl<C: SecureChannel> Connection<C> {
             bi_stream: None,
             inbound,
             framed: OutBuf::new(),
-            sealed: BytesMut::new(),
+            sealed: SealedBuf::new(),
             marks: Marks::default(),
             carrier_deadline: None,
             progress_at: None,

@@ -4,8 +4,6 @@
 //! back. Control comes first: the outer session's own, then the exchange, then the inner
 //! session's own, then messages by their priority.
 
-use bytes::Buf;
-
 use super::Connection;
 use super::lifecycle::Phase;
 use crate::buffer::out::OutBuf;
@@ -192,7 +190,6 @@ impl<C: SecureChannel> Connection<C> {
         let sealed = n.min(self.sealed.len());
         self.sealed.advance(sealed);
         if self.sealed.is_empty() {
-            self.sealed.clear();
             self.framed.advance(n.saturating_sub(sealed));
         }
         self.marks.advance(sealed);

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::lanes::Lanes;
 use super::*;
+use crate::buffer::SealedBuf;
 use crate::buffer::out::OutBuf;
 use crate::config::Config;
 use crate::contract::TimerKind;
@@ -222,11 +223,11 @@ impl SecureChannel for Copying {
         self.0.open(input, plain)
     }
 
-    fn flush(&mut self, out: &mut BytesMut) {
+    fn flush(&mut self, out: &mut SealedBuf) {
         self.0.flush(out);
     }
 
-    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize {
+    fn seal(&mut self, plain: &mut OutBuf, out: &mut SealedBuf, out_max: usize) -> usize {
         self.0.seal(plain, out, out_max)
     }
 

@@ -12,6 +12,7 @@ use bytes::BytesMut;
 
 pub use plain::{Insecure, PlainChannel};
 
+use crate::buffer::SealedBuf;
 use crate::buffer::out::OutBuf;
 use crate::contract::Direction;
 use crate::id::{PeerId, PeerIdError};
@@ -37,11 +38,11 @@ pub trait SecureChannel {
 
     /// Appends what the channel itself wants to send: handshake flights, key updates, alerts,
     /// the close notice. It may have some at any time, with no plaintext about.
-    fn flush(&mut self, out: &mut BytesMut);
+    fn flush(&mut self, out: &mut SealedBuf);
 
     /// Seals bytes from the front of `plain`, appending at most `out_max` bytes to `out`.
     /// Called only after the handshake. Gives the number of plaintext bytes sealed.
-    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize;
+    fn seal(&mut self, plain: &mut OutBuf, out: &mut SealedBuf, out_max: usize) -> usize;
 
     /// The proven id of the other end; `None` until the handshake is over.
     fn peer(&self) -> Option<PeerId>;

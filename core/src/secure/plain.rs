@@ -3,6 +3,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::{ChannelError, ChannelFactory, Opened, SecureChannel};
+use crate::buffer::SealedBuf;
 use crate::buffer::out::OutBuf;
 use crate::contract::Direction;
 use crate::id::PeerId;
@@ -111,20 +112,20 @@ impl SecureChannel for PlainChannel {
         Ok(Opened::Proven)
     }
 
-    fn flush(&mut self, out: &mut BytesMut) {
+    fn flush(&mut self, out: &mut SealedBuf) {
         if self.said == Said::Due {
-            out.extend_from_slice(self.local.as_bytes());
+            out.put(self.local.as_bytes());
             self.said = Said::Done;
         }
     }
 
-    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize {
+    fn seal(&mut self, plain: &mut OutBuf, out: &mut SealedBuf, out_max: usize) -> usize {
         let mut chunks: [&[u8]; 1] = [&[]];
         let mut sealed = 0_usize;
         while sealed < out_max && plain.chunks(&mut chunks) > 0 {
             let [chunk] = chunks;
             let take = chunk.len().min(out_max.saturating_sub(sealed));
-            out.extend_from_slice(chunk.get(..take).unwrap_or(&[]));
+            out.put(chunk.get(..take).unwrap_or(&[]));
             chunks = [&[]];
             plain.advance(take);
             sealed = sealed.saturating_add(take);

@@ -7,6 +7,7 @@
 //! end is announced, so that a cut is told from an end.
 
 use bytes::{Buf, BufMut, BytesMut};
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::contract::Direction;
 use headwater_core::id::PeerId;
@@ -228,7 +229,8 @@ impl SecureChannel for RecordChannel {
         }
     }
 
-    fn flush(&mut self, out: &mut BytesMut) {
+    fn flush(&mut self, sealed: &mut SealedBuf) {
+        let out = &mut BytesMut::new();
         let due = std::mem::take(&mut self.due);
         if self.end == End::Announced {
             return;
@@ -240,10 +242,11 @@ impl SecureChannel for RecordChannel {
             self.put_own(CLOSE, out);
             self.end = End::Announced;
         }
+        sealed.put(out);
     }
 
-    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, out_max: usize) -> usize {
-        let end = out.len().saturating_add(out_max);
+    fn seal(&mut self, plain: &mut OutBuf, to: &mut SealedBuf, out_max: usize) -> usize {
+        let (out, end) = (&mut BytesMut::new(), out_max);
         let mut sealed = 0;
         while self.end == End::Open && !plain.is_empty() && end - out.len() > 2 * OVERHEAD {
             if self.update_every > 0 && self.since_update >= self.update_every {
@@ -260,6 +263,7 @@ impl SecureChannel for RecordChannel {
             self.since_update += 1;
             sealed += take;
         }
+        to.put(out);
         sealed
     }
 

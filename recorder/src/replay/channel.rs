@@ -1,6 +1,7 @@
 //! A secure channel that gives the answers of then.
 
 use bytes::{Buf, BufMut, BytesMut};
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::id::PeerId;
 use headwater_core::record::{Note, Outcome};
@@ -46,19 +47,19 @@ impl SecureChannel for Remembered {
         }
     }
 
-    fn flush(&mut self, out: &mut BytesMut) {
+    fn flush(&mut self, out: &mut SealedBuf) {
         if let Some((_, Note::Flushed { bytes, last })) = self.cursor.peek() {
             if last == self.closed {
-                out.put_bytes(0, bytes.min(FLUSHED_MAX));
+                out.put(&vec![0; bytes.min(FLUSHED_MAX)]);
             }
         }
     }
 
-    fn seal(&mut self, plain: &mut OutBuf, out: &mut BytesMut, _out_max: usize) -> usize {
+    fn seal(&mut self, plain: &mut OutBuf, out: &mut SealedBuf, _out_max: usize) -> usize {
         let Some((_, Note::Sealed { plain: taken, sealed })) = self.cursor.peek() else { return 0 };
         let taken = taken.min(plain.len());
         plain.advance(taken);
-        out.put_bytes(0, sealed.min(FLUSHED_MAX));
+        out.put(&vec![0; sealed.min(FLUSHED_MAX)]);
         taken
     }
 

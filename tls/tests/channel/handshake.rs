@@ -80,7 +80,7 @@ fn what_follows_the_handshake_at_once_waits_for_the_verdict() {
 #[test]
 fn a_hello_has_no_server_name_no_ticket_and_one_protocol() {
     let mut tls = new_tls();
-    let mut hello = bytes::BytesMut::new();
+    let mut hello = headwater_core::buffer::SealedBuf::new();
     tls.channel(Direction::Outbound, None).flush(&mut hello);
     let extensions = extensions(&hello[5..]);
     let types: Vec<u16> = extensions.iter().map(|(kind, _)| *kind).collect();

@@ -1,6 +1,7 @@
 //! Two channels, joined by bytes.
 
 use bytes::{Bytes, BytesMut};
+use headwater_core::buffer::SealedBuf;
 use headwater_core::buffer::out::OutBuf;
 use headwater_core::contract::Direction;
 use headwater_core::secure::{ChannelError, ChannelFactory, Opened, SecureChannel};
@@ -81,12 +82,14 @@ impl End {
 
     /// Puts on the wire what there is to say.
     pub(crate) fn speak(&mut self, out_max: usize) {
-        self.channel.flush(&mut self.wire);
+        let mut said = SealedBuf::new();
+        self.channel.flush(&mut said);
         if self.proven {
-            let before = self.wire.len();
-            self.channel.seal(&mut self.out, &mut self.wire, out_max);
-            assert!(self.wire.len() - before <= out_max, "more than it may");
+            let before = said.len();
+            self.channel.seal(&mut self.out, &mut said, out_max);
+            assert!(said.len() - before <= out_max, "more than it may");
         }
+        self.wire.extend_from_slice(&said);
     }
 }
 

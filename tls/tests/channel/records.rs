@@ -1,6 +1,7 @@
 //! Data in records.
 
 use bytes::BytesMut;
+use headwater_core::buffer::SealedBuf;
 use headwater_core::secure::SecureChannel;
 
 use crate::handshake::new_tls;
@@ -32,7 +33,7 @@ fn what_does_not_fit_is_not_taken() {
     let mut link = Link::new(&new_tls(), &new_tls());
     link.run();
     link.dialer.send(vec![1; 100]);
-    let mut out = BytesMut::new();
+    let mut out = SealedBuf::new();
     for out_max in 0..87 {
         assert_eq!(link.dialer.channel.seal(&mut link.dialer.out, &mut out, out_max), 0);
         assert!(out.is_empty());
