@@ -407,6 +407,10 @@ impl<C: SecureChannel> Connection<C> {
                     stream if stream == self.bi_stream => Layer::Bi,
                     _ => return,
                 };
+                if layer == Layer::Uni {
+                    self.beside.on_bytes(now, len, self.outer.rtt());
+                    self.outer.limit_window(stream, self.beside.limit(now));
+                }
                 // What bounds memory is the inner windows; waiting for the application here
                 // would let stalled streams block the window updates of all others.
                 self.outer.release(now, stream, len);
@@ -452,7 +456,11 @@ impl<C: SecureChannel> Connection<C> {
                 let end = self.inbound.at;
                 let range = end.saturating_sub(len)..end;
                 let Self { receiver, uni, inbound, .. } = self;
+                let beside = receiver.is_beside(stream);
                 let done = receiver.data(now, uni, stream, &inbound.chunk, range, inbound.copy);
+                if beside && receiver.is_beside(stream) {
+                    self.beside.on_small(now);
+                }
                 self.on_exchanger_messages();
                 self.check_offences(now, done);
             }

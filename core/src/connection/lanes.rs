@@ -87,6 +87,8 @@ pub(super) struct Lanes {
     outbox: Outbox,
     /// Of small messages in the outbox, and of large ones.
     outbox_deadlines: [Instant; 2],
+    /// Until when the next small message is expected.
+    small_until: Instant,
     /// By their deadlines.
     pending: VecDeque<Parcel>,
     /// Bytes of `pending` and `handed`.
@@ -127,6 +129,7 @@ impl Lanes {
             pool: pool_of(config),
             outbox: Outbox::new(outbox_config(config)),
             outbox_deadlines: [Instant::MAX; 2],
+            small_until: Instant::ZERO,
             pending: VecDeque::new(),
             waiting: 0,
             lent: 0,
@@ -169,10 +172,16 @@ impl Lanes {
         let deadline = now.after(self.send_deadline);
         if taken.small {
             *small = deadline;
+            self.small_until = now.after(super::beside::HOLD);
         }
         if taken.large {
             *large = deadline;
         }
+    }
+
+    /// Whether large messages are on their way, and small ones have come lately.
+    pub(super) fn are_mixed(&self, now: Instant) -> bool {
+        self.large > 0 && now < self.small_until
     }
 
     /// Takes messages that another connection of the peer left over; those whose time is over

@@ -28,6 +28,7 @@
 //!
 //! Bounds: `slabs_max` receive slabs; the output; the lanes' and the receive streams' own.
 
+mod beside;
 mod exchange;
 mod inbound;
 mod lanes;
@@ -55,6 +56,7 @@ pub(crate) use mailbox::{Closed, Tally, TallyEntry, Verdict};
 pub(crate) use parcel::{Parcel, parcel_of};
 pub(crate) use receive::HELD_MAX;
 
+use beside::Beside;
 use exchange::Exchange;
 use inbound::Inbound;
 use lanes::Lanes;
@@ -108,6 +110,7 @@ pub struct Connection<C> {
     idle_at: Option<Instant>,
     /// Bytes moved either way since `idle_at` was set.
     moved: usize,
+    beside: Beside,
     receiver: Receiver,
     lanes: Lanes,
     exchange: Exchange,
@@ -188,6 +191,7 @@ impl<C: SecureChannel> Connection<C> {
             memory_at: None,
             idle_at: None,
             moved: 0,
+            beside: Beside::new(),
             receiver: Receiver::new(&config, setup.local, now),
             lanes: Lanes::new(&config),
             exchange: Exchange::default(),

@@ -81,7 +81,7 @@ impl<C: SecureChannel> Connection<C> {
             return;
         }
         let transparent = self.channel.is_transparent();
-        let max = self.setup.config.output_max;
+        let max = self.output_max(now);
         let mut bulk = max;
         loop {
             if !transparent {
@@ -104,11 +104,18 @@ impl<C: SecureChannel> Connection<C> {
         }
         if self.phase.is_ending() {
             // Our end leaves even where the output is full, and before the channel's own.
-            self.frame_some(now, max, &mut bulk);
+            self.frame_some(now, self.setup.config.output_max, &mut bulk);
             if !transparent {
                 self.seal(usize::MAX);
             }
         }
+    }
+
+    /// How much may stand in the output. Where small messages come beside large ones the peer lets
+    /// little be under way: it is to read one half while the other is written.
+    fn output_max(&self, now: Instant) -> usize {
+        let max = self.setup.config.output_max;
+        if self.lanes.are_mixed(now) { max / 2 } else { max }
     }
 
     /// Takes what the channel has to say by itself; `last` is what it says after its close.

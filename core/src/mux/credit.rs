@@ -1,12 +1,13 @@
 //! Credit of one stream: what the peer may send, and what this side may send (spec 2.2).
 //!
 //! Invariants of a [`RecvWindow`]:
-//! 1. `credit + unread <= window`; what is missing is owed to the peer.
+//! 1. `credit + unread <= window`; what is missing, as far as the limit goes, is owed to the peer.
 //! 2. `window` never shrinks and never exceeds the config's `window_max`.
-//! 3. After a release that was not withheld, less than half a window is owed.
+//! 3. After a release that was not withheld, less than half a window is owed, or of a limited one
+//!    less than a sixth.
 //!
-//! A release is worked off in steps that end exactly where half a window is owed, so the credit
-//! granted depends on the number of bytes released and on time, not on how they were grouped.
+//! A release is worked off in steps that end exactly where enough is owed, so the credit granted
+//! depends on the number of bytes released and on time, not on how they were grouped.
 
 use core::time::Duration;
 
@@ -55,6 +56,8 @@ pub(super) struct RecvWindow {
     /// grants since then.
     since: Instant,
     grants: u32,
+    /// Credit and what is unread are granted up to this, even if the window is larger.
+    limit: u32,
 }
 
 impl RecvWindow {
@@ -66,7 +69,14 @@ impl RecvWindow {
             pending: 0,
             since: Instant::MAX,
             grants: 0,
+            limit: u32::MAX,
         }
+    }
+
+    /// From the next release on no more than `limit` is granted at a time; at least the initial
+    /// window, because that much the peer has.
+    pub(super) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.max(INITIAL_WINDOW);
     }
 
     pub(super) const fn credit(&self) -> u32 {
@@ -115,7 +125,8 @@ impl RecvWindow {
         let mut left = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.unread);
         let mut growth = Growth::default();
         loop {
-            let step = left.min(self.threshold().saturating_sub(self.owed()));
+            let due = self.threshold().saturating_add(self.excess()).saturating_sub(self.owed());
+            let step = left.min(due);
             self.unread = self.unread.saturating_sub(step);
             left = left.saturating_sub(step);
             if self.owed() < self.threshold() {
@@ -127,18 +138,24 @@ impl RecvWindow {
 
     /// What the peer may be granted without the window growing.
     fn owed(&self) -> u32 {
-        self.window.saturating_sub(self.credit).saturating_sub(self.unread)
+        self.window.min(self.limit).saturating_sub(self.credit).saturating_sub(self.unread)
     }
 
-    /// Half the window, rounded up: an update below this is not worth a frame.
+    /// How much more than the limit the peer has, from before.
+    fn excess(&self) -> u32 {
+        self.credit.saturating_add(self.unread).saturating_sub(self.window.min(self.limit))
+    }
+
+    /// Half the window, rounded up: an update below this is not worth a frame. A limited window is
+    /// just large enough, so it is filled up sooner.
     const fn threshold(&self) -> u32 {
-        self.window.div_ceil(2)
+        if self.limit < self.window { self.limit.div_ceil(6) } else { self.window.div_ceil(2) }
     }
 
     /// Grants all that is owed, and more if the window is too small for the peer's speed.
     fn grant(&mut self, now: Instant, tune: Tune, growth: &mut Growth) {
         let mut owed = self.owed();
-        if self.is_too_small(now, tune.rtt) {
+        if self.limit > self.window && self.is_too_small(now, tune.rtt) {
             let target = self.window.saturating_mul(2).min(tune.window_max);
             let room = u32::try_from(tune.room).unwrap_or(u32::MAX);
             let wanted = target.saturating_sub(self.window);
@@ -287,7 +304,8 @@ mod tests {
         let run = |piece: usize| {
             let mut window = RecvWindow::new();
             let mut told = 0_u64;
-            for step in 0..6 {
+            for step in 0..12 {
+                window.set_limit(if step < 6 { u32::MAX } else { 400_000 });
                 let bytes = window.credit().min(200_000);
                 assert!(window.receive(bytes));
                 let mut left = bytes as usize;
@@ -302,6 +320,44 @@ mod tests {
         };
         assert_eq!(run(1), run(usize::MAX));
         assert_eq!(run(777), run(131_073));
+    }
+
+    #[test]
+    fn a_limit_holds_credit_back_until_the_peer_has_used_up_what_it_had() {
+        let mut window = RecvWindow { window: 1 << 20, credit: 1 << 20, ..RecvWindow::new() };
+        window.set_limit(600_000);
+        let use_up = |window: &mut RecvWindow, bytes: u32| {
+            assert!(window.receive(bytes));
+            window.release(bytes as usize, at(1), TUNE);
+            window.take_pending()
+        };
+        // A sixth below the limit, 500 000, is where the first is due.
+        assert_eq!(use_up(&mut window, (1 << 20) - 500_001), 0);
+        assert_eq!(use_up(&mut window, 1), 100_000);
+        assert_eq!(use_up(&mut window, 99_999), 0);
+        assert_eq!(use_up(&mut window, 1), 100_000);
+        assert_eq!((window.window(), window.credit()), (1 << 20, 600_000));
+        window.set_limit(u32::MAX);
+        assert_eq!(use_up(&mut window, 100_000), 1 << 19);
+        window.set_limit(0);
+        assert_eq!(window.limit, INITIAL_WINDOW);
+    }
+
+    #[test]
+    fn a_window_below_its_limit_is_as_any_and_one_above_does_not_grow() {
+        let grown = |limit| {
+            let mut window = RecvWindow::new();
+            window.set_limit(limit);
+            for step in 0..6 {
+                let bytes = window.credit();
+                assert!(window.receive(bytes));
+                window.release(bytes as usize, at(step), TUNE);
+            }
+            window.window()
+        };
+        assert_eq!(grown(u32::MAX), 4 * INITIAL_WINDOW);
+        assert_eq!(grown(INITIAL_WINDOW), INITIAL_WINDOW);
+        assert_eq!(grown(INITIAL_WINDOW + 1), 2 * INITIAL_WINDOW);
     }
 
     #[test]

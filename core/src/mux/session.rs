@@ -277,6 +277,15 @@ impl Session {
         self.refresh(slot);
     }
 
+    /// Holds what the peer may have under way on a stream to `limit` bytes from the next release
+    /// on, at least the initial window; `None` for no more than its window. The window keeps its
+    /// size, and does not grow meanwhile.
+    pub fn limit_window(&mut self, stream: StreamId, limit: Option<u32>) {
+        if let Some(stream) = self.visible(stream).and_then(|slot| self.slots.get_mut(slot)) {
+            stream.recv.set_limit(limit.unwrap_or(u32::MAX));
+        }
+    }
+
     /// Lets windows grow by so many bytes together, at most
     /// [`SessionConfig::window_growth_max`], which is how it begins. What has grown stays.
     pub fn set_growth_max(&mut self, bytes: u64) {

@@ -1,6 +1,7 @@
 //! Two and more endpoints in virtual time, over in-memory pipes.
 
 mod basics;
+mod beside;
 mod channel;
 mod crossing;
 mod frames;

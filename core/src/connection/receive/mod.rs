@@ -387,6 +387,13 @@ impl Receiver {
         }
     }
 
+    /// Whether a stream is between two packages, and nothing of it waits, while another one is
+    /// inside of one.
+    pub(super) fn is_beside(&self, stream: StreamId) -> bool {
+        self.assembling > 0
+            && self.streams.get(&stream).is_some_and(|state| !state.assembling && !state.blocked)
+    }
+
     /// The peer broke a rule on a stream: reset it.
     fn offend(
         &mut self,
