@@ -146,9 +146,9 @@ impl Inbound {
 
     /// Frees what an idle connection does not need.
     pub(super) fn shrink(&mut self) {
-        let Some(slabs) = self.slabs.as_mut().filter(|_| self.at >= self.chunk.len()) else {
-            return;
-        };
+        let is_read = self.at >= self.chunk.len();
+        let slabs = self.slabs.as_mut().filter(|slabs| is_read && slabs.outstanding() > 0);
+        let Some(slabs) = slabs else { return };
         self.chunk = Bytes::new();
         self.at = 0;
         if let Some(empty) = self.lent.take_if(|lent| lent.is_empty()) {

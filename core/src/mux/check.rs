@@ -53,6 +53,9 @@ impl Session {
         assert!(counts.unaccepted <= self.config.accept_backlog);
         assert!(counts.unacknowledged <= UNACKNOWLEDGED_MAX);
         assert!(self.pongs.len() <= PONGS_MAX && self.refused.len() <= REFUSALS_MAX);
+        let kept = [self.pongs.capacity(), self.refused.capacity(), self.stash.1.capacity()];
+        let has_room = self.slots.has_room() || kept.iter().any(|capacity| *capacity > 0);
+        assert!(self.slots.loose || !has_room, "room that shrink passes over");
         assert!(self.growth_max <= self.config.window_growth_max);
         assert!(self.grown <= self.config.window_growth_max);
         for (_, stream) in &streams {

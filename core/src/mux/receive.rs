@@ -163,6 +163,7 @@ impl Session {
                 self.budgets.charge(&self.config, Abuse::Pings, now)?;
                 if self.pongs.len() < PONGS_MAX {
                     self.pongs.push_back(header.length);
+                    self.slots.loose = true;
                 }
                 Ok(None)
             }
@@ -238,6 +239,7 @@ impl Session {
             return Err(SessionError::Flood);
         }
         self.refused.push_back(id);
+        self.slots.loose = true;
         Ok(())
     }
 
@@ -380,6 +382,7 @@ impl Session {
         self.counts.queued = self.counts.queued.saturating_sub(found.queued());
         self.stash.1.clear();
         found.swap_queue(&mut self.stash.1);
+        self.slots.loose = true;
         self.stash.0 = Some(stream);
     }
 }

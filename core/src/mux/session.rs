@@ -215,6 +215,7 @@ impl Session {
         }
         self.counts.queued = self.counts.queued.saturating_add(bytes.len());
         stream.push(bytes);
+        self.slots.loose = true;
         self.drained.remove(&mut self.slots, slot);
         self.scheduler.update(&mut self.slots, slot);
         Ok(())
@@ -336,12 +337,19 @@ impl Session {
         self.slots.get(slot).and_then(Stream::id).map(StreamId)
     }
 
-    /// Frees memory that is kept for the next streams and frames. Of use when nothing moves.
+    /// Frees memory that is kept for the next streams and frames. Of use when nothing moves; O(1)
+    /// if nothing was taken since the last call.
     pub fn shrink(&mut self) {
+        if !self.slots.loose {
+            return;
+        }
         self.slots.shrink();
         self.pongs.shrink_to_fit();
         self.refused.shrink_to_fit();
         self.stash.1.shrink_to_fit();
+        let has_more =
+            !self.pongs.is_empty() || !self.refused.is_empty() || !self.stash.1.is_empty();
+        self.slots.loose |= has_more;
     }
 
     /// Queues a ping, unless one is under way that may still be answered.

@@ -19,6 +19,9 @@ pub(super) struct Slots {
     index: HashMap<u32, u32, Key>,
     /// The slot that was found last: frames of one stream often follow each other.
     last: u32,
+    /// Memory was taken since [`Slots::shrink`] last freed all that nothing is in: by streams, by
+    /// their queues, or by what else the session keeps.
+    pub(super) loose: bool,
 }
 
 impl Slots {
@@ -37,12 +40,16 @@ impl Slots {
             free: Vec::new(),
             index: HashMap::with_hasher(Key(key)),
             last: u32::MAX,
+            loose: false,
         }
     }
 
-    /// Frees room that no stream needs.
+    /// Frees room that no stream needs; what is queued keeps its own, until a later call.
     pub(super) fn shrink(&mut self) {
-        self.slots.iter_mut().for_each(Stream::shrink);
+        self.loose = false;
+        for stream in &mut self.slots {
+            self.loose |= !stream.shrink();
+        }
         self.slots.shrink_to_fit();
         self.free.shrink_to_fit();
         self.index.shrink_to_fit();
@@ -56,6 +63,7 @@ impl Slots {
 
     /// Makes a stream with an id that is not there yet.
     pub(super) fn insert(&mut self, id: u32) -> u32 {
+        self.loose = true;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Stream::vacant());
             u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
@@ -73,6 +81,7 @@ impl Slots {
         if let Some(id) = stream.vacate() {
             self.index.remove(&id);
             self.free.push(slot);
+            self.loose = true;
         }
     }
 
@@ -107,6 +116,14 @@ impl Slots {
 
     pub(super) fn link(&self, slot: u32, place: Place) -> Option<Link> {
         self.get(slot)?.links.get(place as usize).copied()
+    }
+
+    /// Whether [`Slots::shrink`] would free something, for checks.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn has_room(&self) -> bool {
+        self.slots.iter().any(Stream::has_room)
+            || self.slots.capacity() > self.slots.len()
+            || self.free.capacity() > self.free.len()
     }
 
     /// Every slot that is taken, in the order of slots.

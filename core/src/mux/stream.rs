@@ -154,11 +154,19 @@ impl Stream {
         self.queued = 0;
     }
 
-    /// Frees the room of an empty queue.
-    pub(super) fn shrink(&mut self) {
-        if self.queue.is_empty() {
+    /// Frees the room of an empty queue; false if it is not empty.
+    pub(super) fn shrink(&mut self) -> bool {
+        let is_empty = self.queue.is_empty();
+        if is_empty {
             self.queue = VecDeque::new();
         }
+        is_empty
+    }
+
+    /// Whether the queue has room, for checks.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.capacity() > 0
     }
 
     /// Exchanges the queue for an empty one.

@@ -5,6 +5,7 @@ mod hostile;
 mod nested;
 mod opening;
 mod order;
+mod room;
 mod time;
 mod window;
 

@@ -353,8 +353,11 @@ impl Lanes {
     }
 
     pub(super) fn shrink(&mut self) {
-        self.small.slab.shrink();
-        self.large.heads.shrink();
+        for slab in [&mut self.small.slab, &mut self.large.heads] {
+            if slab.memory() > 0 {
+                slab.shrink();
+            }
+        }
         self.large.queue.shrink_to_fit();
         self.small.marks.shrink_to_fit();
         self.runs.shrink_to_fit();

@@ -605,8 +605,10 @@ impl Receiver {
 
     /// Frees buffers that an idle connection does not need.
     pub(super) fn shrink(&mut self) {
-        self.buffers.pool.shrink();
-        if self.blocked.is_empty() {
+        if self.buffers.pool.bytes() > 0 {
+            self.buffers.pool.shrink();
+        }
+        if self.blocked.is_empty() && self.stash.memory() > 0 {
             self.stash.shrink();
         }
         self.inbox.shrink();

@@ -299,6 +299,7 @@ impl Pair {
             0 => session.ping(self.now),
             1 => session.set_growth_max(((choice & 1) << 20) as u64),
             2 if choice == 2 << 5 => session.go_away(GoAwayCode::Normal),
+            3 => session.shrink(),
             _ => {
                 if let Some(stream) = picked {
                     session.set_priority(stream, Priority::High);
