@@ -5,6 +5,7 @@
 //! peer whose connections were told to close is dialled when these are gone: until then it may
 //! believe that they are alive, and turn the new link away.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -77,7 +78,7 @@ pub(super) enum Owner {
 /// supervisor, and one for each peer whose connections are hot.
 #[derive(Debug, Default)]
 pub(super) struct Dials {
-    dials: BTreeMap<DialId, Dial>,
+    dials: BTreeMap<DialId, Box<Dial>>,
     deadlines: BTreeSet<(Instant, DialId)>,
     queries: BTreeMap<QueryId, DialId>,
     attempts: BTreeMap<AttemptId, DialId>,
@@ -113,11 +114,11 @@ impl Dials {
             self.waiting.insert((peer, id));
         }
         self.deadlines.insert((dial.deadline, id));
-        self.dials.insert(id, dial);
+        self.dials.insert(id, Box::new(dial));
     }
 
     fn remove(&mut self, id: DialId) -> Option<Dial> {
-        let dial = self.dials.remove(&id)?;
+        let dial = *self.dials.remove(&id)?;
         self.deadlines.remove(&(dial.deadline, id));
         match dial.step {
             Step::Resolving(query) => drop(self.queries.remove(&query)),
@@ -481,10 +482,10 @@ impl Node {
     /// Each place that a name stands for has its share of the time that is left: one that is
     /// silent does not keep the others from being tried.
     fn share_deadline(&mut self, now: Instant, id: DialId) {
-        let Some(Dial { until, left, .. }) = self.dials.dials.get(&id) else { return };
-        let places = u32::try_from(left.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let share = until.since(now).checked_div(places).unwrap_or_default();
-        let deadline = now.after(share.max(SHARE_LEAST)).min(*until);
+        let Some(dial) = self.dials.dials.get(&id) else { return };
+        let places = u32::try_from(dial.left.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let share = dial.until.since(now).checked_div(places).unwrap_or_default();
+        let deadline = now.after(share.max(SHARE_LEAST)).min(dial.until);
         self.set_deadline(id, deadline);
     }
 

@@ -1,5 +1,6 @@
 //! What is known of each peer, and what happens when a link of it is proven, established, gone.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
@@ -67,18 +68,18 @@ impl Peer {
 /// application has yet to hear of.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    peers: BTreeMap<PeerId, Peer>,
+    peers: BTreeMap<PeerId, Box<Peer>>,
     timers: BTreeSet<(Instant, PeerId)>,
     holds: BTreeSet<(Instant, PeerId)>,
 }
 
 impl Peers {
     pub(super) fn get(&self, peer: &PeerId) -> Option<&Peer> {
-        self.peers.get(peer)
+        self.peers.get(peer).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Peer> {
-        self.peers.get_mut(peer)
+        self.peers.get_mut(peer).map(Box::as_mut)
     }
 
     pub(super) fn entry(&mut self, peer: PeerId) -> &mut Peer {
@@ -118,7 +119,7 @@ impl Peers {
         let idle = |known: &Peer| {
             known.links.is_empty() && known.establishing.is_none() && known.news.is_settled()
         };
-        if self.peers.get(peer).is_some_and(idle) {
+        if self.get(peer).is_some_and(idle) {
             self.set_timer(peer, None);
             self.peers.remove(peer);
         }
@@ -143,7 +144,7 @@ impl Peers {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
-        self.peers.iter()
+        self.peers.iter().map(|(peer, known)| (peer, &**known))
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
@@ -408,7 +409,7 @@ impl Node {
             CloseReason::Refused(refusal) => refusal,
             CloseReason::Blocked => Refusal::Blocked,
             CloseReason::Stopping => Refusal::Stopping,
-            reason => Refusal::Closed(alloc::boxed::Box::new(reason)),
+            reason => Refusal::Closed(Box::new(reason)),
         };
         self.tell_refusal(now, link.remote, peer, link.direction, refusal.clone());
         if let Some(peer) = peer {

@@ -181,7 +181,10 @@ impl AddressBook {
             self.losable.insert((known.source, known.since, known.address.clone()));
         }
         self.len = self.len.saturating_add(1);
-        self.peers.entry(peer).or_default().push(known);
+        let all = self.peers.entry(peer).or_default();
+        // Mostly there is one.
+        all.reserve_exact(1);
+        all.push(known);
     }
 
     fn take(&mut self, peer: &PeerId, address: &Address) -> Option<Known> {

@@ -169,6 +169,8 @@ impl<H: Clone> PoolManager<H> {
         let entries = known.route.entries().iter().cloned();
         let entries = entries.chain([Entry { connection, handle }]).collect::<Vec<_>>();
         known.route = Route::new(generation, known.route.protocols().clone(), entries);
+        // Mostly there is one.
+        known.loads.reserve_exact(1);
         known.loads.push(Load::default());
         Ok(())
     }

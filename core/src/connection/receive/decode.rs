@@ -136,6 +136,7 @@ impl Receiver {
             let before = state.decoder.memory();
             let pushed = state.decoder.push(input, &self.limits, &mut self.buffers);
             let more = state.decoder.memory();
+            self.parted |= state.decoder.is_kept();
             self.assemblies = self.assemblies.saturating_add(more).saturating_sub(before);
             let Ok(pushed) = pushed else {
                 self.offend(now, uni, stream, Offence::Package)?;

@@ -133,6 +133,8 @@ pub(super) struct Receiver {
     backlog: usize,
     /// Memory of all packages in assembly, in bytes.
     assemblies: usize,
+    /// Some decoder keeps memory for packages in parts.
+    parted: bool,
     inbox: Batch,
     inbox_held: usize,
     /// The part of it that was taken and is not consumed.
@@ -206,6 +208,7 @@ impl Receiver {
             assembling: 0,
             backlog: 0,
             assemblies: 0,
+            parted: false,
             inbox: Batch::default(),
             inbox_held: 0,
             taken: 0,
@@ -611,6 +614,11 @@ impl Receiver {
         if self.blocked.is_empty() && self.stash.memory() > 0 {
             self.stash.shrink();
         }
+        if core::mem::take(&mut self.parted) {
+            for state in self.streams.values_mut() {
+                self.parted |= !state.decoder.shrink();
+            }
+        }
         self.inbox.shrink();
         self.held.shrink_to_fit();
     }
@@ -625,7 +633,8 @@ impl Receiver {
 
     /// Bytes of what is known of each stream.
     pub(super) fn streams_memory(&self) -> usize {
-        self.streams.len().saturating_mul(size_of::<(StreamId, RecvStream)>())
+        let each = size_of::<(StreamId, RecvStream)>().saturating_add(Decoder::KEPT);
+        self.streams.len().saturating_mul(each)
     }
 
     /// The first three of [`Receiver::memory`], counted anew.
@@ -677,6 +686,7 @@ impl Receiver {
         assert_eq!(self.streams.values().filter(inside).count(), self.assembling);
         let held = self.streams.values().filter(|state| !state.accepted).count();
         assert_eq!(held, self.held.len());
+        assert!(self.parted || !self.streams.values().any(|state| state.decoder.is_kept()));
         assert_eq!(self.gate.in_use() as usize, self.streams.len().saturating_sub(held));
         for state in self.streams.values() {
             assert_eq!(state.backlog.bytes(), state.backlog.recount());

@@ -23,6 +23,7 @@
 //! A decoder holds at most [`DecodeLimits::package_max`] bytes, at any time at most twice the
 //! bytes of the package that came, plus the capacity that the owner chose to lend.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -117,6 +118,13 @@ pub trait AssemblyBuffers {
 /// ```
 #[derive(Debug, Default)]
 pub struct Decoder {
+    /// There from the first package that came in parts, or broke a rule.
+    state: Option<Box<State>>,
+}
+
+/// What has to be remembered from one push to the next.
+#[derive(Debug, Default)]
+struct State {
     /// The length in front of the package; `prefix_len` bytes of it are here.
     prefix: [u8; PREFIX_LEN],
     prefix_len: u8,
@@ -175,10 +183,13 @@ pub enum Item {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream; it holds no memory of its own.
+    /// Bytes that are kept from the first package in parts on, beside those of a package.
+    pub(crate) const KEPT: usize = size_of::<State>();
+
+    /// A decoder at the start of a stream; it holds no memory before a package comes in parts.
     #[must_use]
     pub const fn new() -> Self {
-        Self { prefix: [0; PREFIX_LEN], prefix_len: 0, declared: 0, assembly: None, poison: None }
+        Self { state: None }
     }
 
     /// Reads from the front of `input`, to the end of one package at most.
@@ -195,42 +206,63 @@ impl Decoder {
         limits: &DecodeLimits,
         buffers: &mut impl AssemblyBuffers,
     ) -> Result<Pushed, PackageError> {
-        if let Some(error) = self.poison {
-            return Err(error);
-        }
-        let pushed = self.read(input, limits, buffers);
+        let pushed = match &mut self.state {
+            Some(state) => state.push(input, limits, buffers),
+            // Nearly every small one needs no more than this.
+            None => match read_whole(input, limits) {
+                Ok(None) => self.state.get_or_insert_default().read(input, limits, buffers),
+                Ok(Some(whole)) => Ok(whole),
+                Err(error) => Err(error),
+            },
+        };
         if let Err(error) = pushed {
-            self.poison = Some(error);
-            if let Some(assembly) = self.assembly.take() {
+            let state = self.state.get_or_insert_default();
+            state.poison = Some(error);
+            if let Some(assembly) = state.assembly.take() {
                 buffers.give_back(assembly.buffer);
             }
         }
         pushed
     }
 
+    /// Frees what is kept for the next package in parts; false if it is in use.
+    pub(crate) fn shrink(&mut self) -> bool {
+        self.state.take_if(|state| state.prefix_len == 0 && state.poison.is_none());
+        self.state.is_none()
+    }
+
+    /// Whether something is kept for packages in parts.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.state.is_some()
+    }
+
+    fn assembly(&self) -> Option<&Assembly> {
+        self.state.as_ref()?.assembly.as_ref()
+    }
+
     /// The bytes of the package in assembly that are here, without the length in front of it.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.assembly.as_ref().map_or(0, |assembly| assembly.buffer.len())
+        self.assembly().map_or(0, |assembly| assembly.buffer.len())
     }
 
     /// The memory of the package in assembly, in bytes: the capacity of its buffer.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.assembly.as_ref().map_or(0, |assembly| assembly.buffer.capacity())
+        self.assembly().map_or(0, |assembly| assembly.buffer.capacity())
     }
 
     /// The declared length in bytes of the package that the stream is in; 0 between packages and
     /// while its length is not all here.
     #[must_use]
-    pub const fn declared(&self) -> usize {
-        self.declared
+    pub fn declared(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.declared)
     }
 
     /// Whether the stream may end here: no byte of a further package came.
     #[must_use]
-    pub const fn is_between(&self) -> bool {
-        self.prefix_len == 0
+    pub fn is_between(&self) -> bool {
+        self.state.as_ref().is_none_or(|state| state.prefix_len == 0)
     }
 
     /// Whether the package that the stream is in, or comes to next, is of `protocol`, as the bytes
@@ -241,8 +273,8 @@ impl Decoder {
         protocol: &str,
         follow: impl IntoIterator<Item = &'a [u8]>,
     ) -> Option<bool> {
-        let prefix = self.prefix.get(..usize::from(self.prefix_len)).unwrap_or_default();
-        let body = self.assembly.as_ref().map_or(&[][..], |assembly| &assembly.buffer);
+        let prefix = self.state.as_ref().map_or(&[][..], |state| state.prefix());
+        let body = self.assembly().map_or(&[][..], |assembly| &assembly.buffer);
         let mut bytes = [prefix, body].into_iter().chain(follow).flatten().skip(PREFIX_LEN);
         // Of a longer one the length would take more than a byte.
         let len = u8::try_from(protocol.len()).ok().filter(|len| *len < 0x80)?;
@@ -257,20 +289,40 @@ impl Decoder {
     /// The buffer of the package in assembly, for an owner that gives up the stream.
     #[must_use]
     pub fn into_buffer(self) -> Option<BytesMut> {
-        self.assembly.map(|assembly| assembly.buffer)
+        self.state?.assembly.map(|assembly| assembly.buffer)
+    }
+}
+
+impl State {
+    fn push(
+        &mut self,
+        input: &[u8],
+        limits: &DecodeLimits,
+        buffers: &mut impl AssemblyBuffers,
+    ) -> Result<Pushed, PackageError> {
+        if let Some(error) = self.poison {
+            return Err(error);
+        }
+        if self.prefix_len == 0 {
+            if let Some(whole) = read_whole(input, limits)? {
+                return Ok(whole);
+            }
+        }
+        self.read(input, limits, buffers)
     }
 
+    /// What is here of the length in front of the package.
+    fn prefix(&self) -> &[u8] {
+        self.prefix.get(..usize::from(self.prefix_len)).unwrap_or_default()
+    }
+
+    /// Reads a package that is not all in `input`.
     fn read(
         &mut self,
         input: &[u8],
         limits: &DecodeLimits,
         buffers: &mut impl AssemblyBuffers,
     ) -> Result<Pushed, PackageError> {
-        if self.prefix_len == 0 {
-            if let Some(whole) = read_whole(input, limits)? {
-                return Ok(whole);
-            }
-        }
         let start = self.read_prefix(input, limits)?;
         let body = input.get(start..).unwrap_or(&[]);
         if self.declared == 0 || body.is_empty() {

@@ -210,3 +210,29 @@ fn a_poisoned_decoder_repeats_its_error() {
     encode_package(&mut good, "/p", b"", false);
     assert_eq!(push(&mut decoder, &good).unwrap_err(), error);
 }
+
+#[test]
+fn only_a_package_in_parts_takes_memory_and_gives_it_back_when_it_is_whole() {
+    assert_eq!(size_of::<Decoder>(), size_of::<usize>());
+    let mut package = BytesMut::new();
+    encode_package(&mut package, "/p", b"hello", false);
+    let mut decoder = Decoder::new();
+    push(&mut decoder, &package).unwrap();
+    assert!(!decoder.is_kept());
+    let (one, two) = package.split_at(3);
+    push(&mut decoder, one).unwrap();
+    assert!(!decoder.shrink() && decoder.is_kept());
+    let mut item = None;
+    let mut rest = two;
+    while !rest.is_empty() {
+        let pushed = push(&mut decoder, rest).unwrap();
+        rest = &rest[pushed.consumed..];
+        item = pushed.item.or(item);
+    }
+    assert!(item.is_some() && decoder.is_kept());
+    assert!(decoder.shrink() && !decoder.is_kept());
+    // What it says of a stream that is broken it goes on saying.
+    let error = push(&mut decoder, &[0; 8]).unwrap_err();
+    assert!(!decoder.shrink());
+    assert_eq!(push(&mut decoder, &package).unwrap_err(), error);
+}
