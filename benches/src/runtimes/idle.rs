@@ -25,7 +25,7 @@ pub fn resident() -> usize {
     kib.unwrap_or(0) * 1024
 }
 
-/// Of two nodes that are connected, in bytes.
+/// Of two nodes that are connected, with a task at each that waits for more, in bytes.
 ///
 /// # Panics
 ///
@@ -57,8 +57,20 @@ pub fn nodes<P: Place>(place: P, security: Security) -> usize {
                 peer.recv().await;
             }
         }
+        let mut waiting = Vec::new();
+        for mut peer in peers {
+            let reading = async move {
+                loop {
+                    drop(peer.recv().await);
+                }
+            };
+            waiting.push(Box::pin(place.spawn::<()>(reading)));
+        }
         place.sleep(REST).await;
-        resident().saturating_sub(before) / PAIRS
+        let grown = resident().saturating_sub(before);
+        // They would end with their tasks.
+        drop(waiting);
+        grown / PAIRS
     })
 }
 

@@ -5,22 +5,21 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use headwater_core::id::{PeerId, ProtocolId};
 use headwater_core::message::Message;
-use headwater_tokio::{Messages, Node, Notifications, Sender, Started};
+use headwater_tokio::{Messages, Node, Sender, Started};
 
 use crate::runtimes::{ANY, Peer};
 
-/// A node; what it tells is left where it is.
+/// A node; nobody wants to know what it tells.
 #[derive(Debug)]
 pub struct TaskPeer {
     node: Node,
     messages: Messages,
-    _notifications: Notifications,
 }
 
 impl From<Started> for TaskPeer {
     fn from(started: Started) -> Self {
-        let Started { node, messages, notifications } = started;
-        Self { node, messages, _notifications: notifications }
+        let Started { node, messages, .. } = started;
+        Self { node, messages }
     }
 }
 
