@@ -1,5 +1,6 @@
 //! The state of one stream.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
@@ -29,6 +30,14 @@ pub(super) enum Phase {
     Resetting,
 }
 
+/// What waits to be framed.
+#[derive(Debug, Default)]
+struct Queue {
+    pieces: VecDeque<Bytes>,
+    /// Their sum.
+    bytes: usize,
+}
+
 /// One stream, or a vacant slot.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -52,9 +61,9 @@ pub(super) struct Stream {
     pub(super) send: SendCredit,
     /// Payload bytes framed so far.
     pub(super) sent: u64,
-    /// Bounded by the owner, which asks for `queued`.
-    queue: VecDeque<Bytes>,
-    queued: usize,
+    /// Bounded by the owner, which asks for `queued`. Of a stream that is idle, or that only the
+    /// peer writes to, there is none.
+    queue: Option<Box<Queue>>,
     pub(super) links: [Link; PLACES],
 }
 
@@ -74,15 +83,14 @@ impl Stream {
             recv: RecvWindow::new(),
             send: SendCredit::new(),
             sent: 0,
-            queue: VecDeque::new(),
-            queued: 0,
+            queue: None,
             links: [Link::OFF; PLACES],
         }
     }
 
     /// Starts the life of a stream in a vacant slot.
     pub(super) fn occupy(&mut self, id: u32) {
-        let queue = core::mem::take(&mut self.queue);
+        let queue = self.queue.take();
         *self = Self { id, phase: Phase::Open, queue, ..Self::vacant() };
     }
 
@@ -113,12 +121,15 @@ impl Stream {
 
     /// Payload could be framed now.
     pub(super) const fn has_data(&self) -> bool {
-        matches!(self.phase, Phase::Open) && self.queued > 0 && self.send.left() > 0
+        matches!(self.phase, Phase::Open) && self.queued() > 0 && self.send.left() > 0
     }
 
     /// The FIN could be framed now.
     pub(super) const fn fin_due(&self) -> bool {
-        matches!(self.phase, Phase::Open) && self.finishing && !self.fin_framed && self.queued == 0
+        matches!(self.phase, Phase::Open)
+            && self.finishing
+            && !self.fin_framed
+            && self.queued() == 0
     }
 
     pub(super) const fn wants_control(&self) -> bool {
@@ -140,49 +151,55 @@ impl Stream {
     }
 
     pub(super) const fn queued(&self) -> usize {
-        self.queued
+        match &self.queue {
+            Some(queue) => queue.bytes,
+            None => 0,
+        }
     }
 
     pub(super) fn push(&mut self, bytes: Bytes) {
-        self.queued = self.queued.saturating_add(bytes.len());
-        self.queue.push_back(bytes);
+        let queue = self.queue.get_or_insert_default();
+        queue.bytes = queue.bytes.saturating_add(bytes.len());
+        queue.pieces.push_back(bytes);
     }
 
     pub(super) fn drop_queue(&mut self) {
-        self.queue.clear();
-        self.queue.shrink_to(QUEUE_KEPT);
-        self.queued = 0;
+        if let Some(queue) = &mut self.queue {
+            queue.pieces.clear();
+            queue.pieces.shrink_to(QUEUE_KEPT);
+            queue.bytes = 0;
+        }
     }
 
     /// Frees the room of an empty queue; false if it is not empty.
     pub(super) fn shrink(&mut self) -> bool {
-        let is_empty = self.queue.is_empty();
-        if is_empty {
-            self.queue = VecDeque::new();
-        }
-        is_empty
+        self.queue.take_if(|queue| queue.pieces.is_empty());
+        self.queue.is_none()
     }
 
     /// Whether the queue has room, for checks.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn has_room(&self) -> bool {
-        self.queue.capacity() > 0
+        self.queue.is_some()
     }
 
     /// Exchanges the queue for an empty one.
     pub(super) fn swap_queue(&mut self, empty: &mut VecDeque<Bytes>) {
-        core::mem::swap(&mut self.queue, empty);
-        self.queued = 0;
+        if let Some(queue) = &mut self.queue {
+            core::mem::swap(&mut queue.pieces, empty);
+            queue.bytes = 0;
+        }
     }
 
     /// Moves `length` bytes of payload, which must be queued and have credit, to `out`.
     pub(super) fn frame_payload(&mut self, length: usize, out: &mut OutBuf) {
+        let Some(queue) = &mut self.queue else { return };
         let mut left = length;
         while left > 0 {
-            let Some(piece) = self.queue.front_mut() else { break };
+            let Some(piece) = queue.pieces.front_mut() else { break };
             if piece.len() <= left {
                 left = left.saturating_sub(piece.len());
-                if let Some(piece) = self.queue.pop_front() {
+                if let Some(piece) = queue.pieces.pop_front() {
                     out.put_shared(piece);
                 }
                 continue;
@@ -196,7 +213,7 @@ impl Stream {
             left = 0;
         }
         let framed = length.saturating_sub(left);
-        self.queued = self.queued.saturating_sub(framed);
+        queue.bytes = queue.bytes.saturating_sub(framed);
         self.spend(framed);
     }
 
@@ -208,7 +225,7 @@ impl Stream {
     /// The sum of the queue, counted anew, for checks.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn recount(&self) -> usize {
-        self.queue.iter().map(Bytes::len).sum()
+        self.queue.iter().flat_map(|queue| &queue.pieces).map(Bytes::len).sum()
     }
 }
 
@@ -264,6 +281,6 @@ mod tests {
 
     #[test]
     fn a_stream_is_small() {
-        assert!(size_of::<Stream>() <= 192, "{}", size_of::<Stream>());
+        assert!(size_of::<Stream>() <= 104, "{}", size_of::<Stream>());
     }
 }

@@ -398,6 +398,7 @@ impl Lanes {
         assert_eq!(sums, if self.ordered { all } else { (0, 0, 0) });
     }
 
+    #[inline]
     fn count_small(&mut self, len: usize, count: usize) {
         self.small.messages = self.small.messages.saturating_add(count);
         self.small.put.advance(len, count);
