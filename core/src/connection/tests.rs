@@ -294,7 +294,7 @@ fn small_messages_in_time_for_each_write_do_not_hold_up_bulk() {
         connection.handle_transmitted(START, bytes);
         bytes
     };
-    let sent: Vec<usize> = (0..12).map(|_| write(&mut connection)).collect();
+    let sent: Vec<usize> = (0..14).map(|_| write(&mut connection)).collect();
     assert!(sent[4..8].iter().any(|bytes| *bytes < 100), "bulk stands back: {sent:?}");
     // As much as there is credit for.
     assert!(sent.iter().sum::<usize>() > 200_000, "{sent:?}");
