@@ -221,7 +221,9 @@ impl Config {
         let half = self.outbox_max.div_ceil(2);
         let outbox = self.outbox_max.saturating_add(half).saturating_add(self.message_max);
         let outboxes = times(outbox.saturating_add(self.large_min), 4);
-        let output = self.output_max.saturating_add(2 * crate::mux::FRAME_MAX);
+        // What is framed; and what is sealed, twice that with a record and what it is gathered from.
+        let framed = self.output_max.saturating_add(2 * crate::mux::FRAME_MAX);
+        let output = framed.saturating_add(times(self.output_max.saturating_add(40 * KIB), 2));
         let lists = times(self.protocols_max, 4 * crate::id::PROTOCOL_ID_LEN_MAX);
         received
             .saturating_add(inbox)

@@ -6,11 +6,12 @@
 //! what keeps the peer busy: what comes in a round trip and [`SLACK`], or in one and a half.
 //!
 //! States: alone, and beside, until [`HOLD`] has passed since the last small message. In both the
-//! pace of the peer is measured, over two round trips and at least [`PERIOD`]; under a limit it may
-//! only show what the limit lets through, so a slower pace counts little by little.
+//! pace of the peer is measured, over two round trips and at least [`PERIOD`]. Alone it says what
+//! there is to be had. Beside, a pace far below that says that the limit is too low, because the way
+//! has become longer or slower than it was: then the limit rises until the pace is back.
 //!
 //! Invariants: there is no limit before a pace is known, nor while alone; a limit is at least
-//! [`LIMIT_MIN`].
+//! [`LIMIT_MIN`]. What counts is which bytes came when, not how they were cut.
 
 use core::time::Duration;
 
@@ -27,7 +28,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// turns, and neither is to wait for the other.
 const SLACK: Duration = Duration::from_micros(100);
 
-/// No limit is less, in bytes.
+/// No limit is less, in bytes; and where less comes in a period, there is no bulk to be measured.
 const LIMIT_MIN: u64 = 384 * 1024;
 
 /// A slower pace counts for a part of this.
@@ -39,13 +40,23 @@ pub(super) struct Beside {
     until: Instant,
     since: Instant,
     bytes: u64,
-    /// Of the pace that was measured; 0 before that.
+    /// The period follows a pause, and begins with what gathered in it.
+    is_first: bool,
+    /// Bytes in a second, where nothing is limited; 0 before that is known.
+    pace: u64,
     limit: u64,
 }
 
 impl Beside {
     pub(super) const fn new() -> Self {
-        Self { until: Instant::ZERO, since: Instant::ZERO, bytes: 0, limit: 0 }
+        Self {
+            until: Instant::ZERO,
+            since: Instant::ZERO,
+            bytes: 0,
+            is_first: true,
+            pace: 0,
+            limit: 0,
+        }
     }
 
     /// A small message came while a large one was under way.
@@ -57,20 +68,38 @@ impl Beside {
     pub(super) fn on_bytes(&mut self, now: Instant, len: usize, rtt: Option<Duration>) {
         let Some(rtt) = rtt else { return };
         let (period, took) = (rtt.saturating_mul(2).max(PERIOD), now.since(self.since));
+        if took >= period {
+            let is_bulk = self.bytes >= LIMIT_MIN && took < period.saturating_mul(4);
+            if is_bulk && !self.is_first {
+                self.measured(per_second(self.bytes, took), rtt);
+            }
+            self.is_first = !is_bulk;
+            (self.since, self.bytes) = (now, 0);
+        }
         self.bytes = self.bytes.saturating_add(len as u64);
-        if took < period {
-            return;
+    }
+
+    /// The pace in the period that ends.
+    fn measured(&mut self, pace: u64, rtt: Duration) {
+        let was_limited = self.limit(self.since).is_some();
+        if pace > self.pace {
+            self.pace = pace;
+        } else if !was_limited {
+            let less = self.pace.saturating_sub(pace).div_ceil(SLOWLY);
+            self.pace = self.pace.saturating_sub(less);
         }
-        // What came after a pause says nothing.
-        if took < period.saturating_mul(4) {
-            let ahead = rtt.saturating_add(SLACK.max(rtt.checked_div(2).unwrap_or(rtt)));
-            let limit = u128::from(self.bytes).saturating_mul(ahead.as_nanos());
-            let limit = limit.checked_div(took.as_nanos()).unwrap_or(0);
-            let limit = u64::try_from(limit).unwrap_or(u64::MAX).max(LIMIT_MIN);
-            let less = self.limit.saturating_sub(limit).div_ceil(SLOWLY);
-            self.limit = limit.max(self.limit.saturating_sub(less));
-        }
-        (self.since, self.bytes) = (now, 0);
+        let ahead = rtt.saturating_add(SLACK.max(rtt.checked_div(2).unwrap_or(rtt)));
+        let least = in_time(self.pace, ahead).max(LIMIT_MIN);
+        let more = self.limit.saturating_sub(least);
+        self.limit = if !was_limited {
+            least
+        } else if pace < self.pace.saturating_mul(5).div_ceil(8) {
+            self.limit.saturating_add(self.limit.div_ceil(4)).max(least)
+        } else if pace > self.pace.saturating_mul(3).div_ceil(4) {
+            least.saturating_add(more.saturating_sub(more.div_ceil(16)))
+        } else {
+            self.limit.max(least)
+        };
     }
 
     /// What may be under way, in bytes, if that is limited now.
@@ -80,17 +109,29 @@ impl Beside {
     }
 }
 
+/// The pace of so many bytes in such a time.
+fn per_second(bytes: u64, took: Duration) -> u64 {
+    let pace = u128::from(bytes).saturating_mul(1_000_000_000);
+    u64::try_from(pace.checked_div(took.as_nanos()).unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
+/// What comes in such a time at such a pace, in bytes.
+fn in_time(pace: u64, time: Duration) -> u64 {
+    let bytes = u128::from(pace).saturating_mul(time.as_nanos()).checked_div(1_000_000_000);
+    u64::try_from(bytes.unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KIB: u64 = 1024;
+    const MIB: u64 = 1 << 20;
 
     fn at(micros: u64) -> Instant {
         Instant::ZERO.after(Duration::from_micros(micros))
     }
 
-    /// As many periods of so many bytes in a millisecond, from `start` on; where it ended.
+    /// So many bytes in each of so many milliseconds from `start` on; where it ended.
     fn flow(beside: &mut Beside, start: u64, millis: u64, bytes: u64, rtt: u64) -> u64 {
         for step in 1..=millis {
             let rtt = Some(Duration::from_micros(rtt));
@@ -99,15 +140,19 @@ mod tests {
         start + millis * 1000
     }
 
+    fn limit(beside: &Beside, now: u64) -> u64 {
+        beside.limit(at(now)).expect("limited").into()
+    }
+
     #[test]
     fn there_is_a_limit_from_a_small_message_on_until_a_second_after_the_last() {
         let mut beside = Beside::new();
-        let now = flow(&mut beside, 1_000_000, 40, 2000 * KIB, 100);
+        let now = flow(&mut beside, 1_000_000, 40, 2 * MIB, 100);
         assert_eq!(beside.limit(at(now)), None);
         beside.on_small(at(now));
         // What comes in a round trip and 100 us.
-        assert_eq!(beside.limit(at(now)), Some(400 * KIB as u32));
-        assert_eq!(beside.limit(at(now + 999_999)), Some(400 * KIB as u32));
+        assert_eq!(limit(&beside, now) / 10, 2 * MIB / 50);
+        assert!(beside.limit(at(now + 999_999)).is_some());
         assert_eq!(beside.limit(at(now + 1_000_000)), None);
     }
 
@@ -116,31 +161,78 @@ mod tests {
         let mut beside = Beside::new();
         beside.on_small(at(1));
         beside.on_bytes(at(2), 1000, None);
-        beside.on_bytes(at(50_000), 1000, Some(Duration::from_micros(100)));
-        assert_eq!(beside.limit(at(50_000)), None);
+        flow(&mut beside, 0, 40, 1000, 100);
+        assert_eq!(beside.limit(at(40_000)), None);
+        flow(&mut beside, 40_000, 40, MIB, 100);
+        assert!(beside.limit(at(80_000)).is_some());
     }
 
     #[test]
     fn over_a_long_way_half_as_much_again_as_comes_in_a_round_trip_may_be_under_way() {
         let mut beside = Beside::new();
-        let now = flow(&mut beside, 1_000_000, 500, 64 * KIB, 100_000);
+        let now = flow(&mut beside, 1_000_000, 700, MIB / 16, 100_000);
         beside.on_small(at(now));
-        assert_eq!(beside.limit(at(now)), Some(150 * 64 * KIB as u32));
+        assert_eq!(limit(&beside, now), 150 * MIB / 16);
     }
 
     #[test]
-    fn a_pause_says_nothing_and_a_slower_pace_counts_little_by_little() {
+    fn small_messages_alone_and_what_gathered_in_a_pause_say_nothing() {
         let mut beside = Beside::new();
-        let now = flow(&mut beside, 1_000_000, 40, 4000 * KIB, 100);
-        flow(&mut beside, now + 100_000, 1, 10, 100);
-        beside.on_small(at(now));
-        let before = beside.limit(at(now)).unwrap();
-        assert_eq!(u64::from(before), 800 * KIB);
-        let now = flow(&mut beside, now + 200_000, 12, 10 * KIB, 100);
-        let after = beside.limit(at(now)).unwrap();
-        assert!(before - before / 60 < after && after < before, "{after}");
-        let now = flow(&mut beside, now, 8000, 10 * KIB, 100);
-        beside.on_small(at(now));
-        assert_eq!(beside.limit(at(now)).map(u64::from), Some(LIMIT_MIN));
+        let now = flow(&mut beside, 1_000_000, 40, 4 * MIB, 100);
+        let pace = beside.pace;
+        let now = flow(&mut beside, now, 1000, 10_000, 100);
+        assert_eq!(beside.pace, pace);
+        // Ten times as much at once, and then on as before.
+        beside.on_bytes(at(now + 200_000), (400 * MIB) as usize, Some(Duration::from_micros(100)));
+        flow(&mut beside, now + 200_000, 40, 4 * MIB, 100);
+        assert_eq!(beside.pace, pace);
+    }
+
+    #[test]
+    fn how_bytes_are_cut_changes_nothing() {
+        let run = |piece: u64| {
+            let mut beside = Beside::new();
+            for step in 1..=60 {
+                let (now, mut left) = (at(step * 1000), MIB + step * 1000);
+                while left > 0 {
+                    let len = left.min(piece);
+                    beside.on_bytes(now, len as usize, Some(Duration::from_micros(100)));
+                    left -= len;
+                }
+            }
+            beside.on_small(at(60_000));
+            limit(&beside, 60_000)
+        };
+        assert_eq!(run(u64::MAX), run(7777));
+    }
+
+    /// A peer that has as much under way as it may, on a way that takes `rtt` microseconds: its pace
+    /// in bytes a millisecond at the end, and the limit.
+    fn limited(beside: &mut Beside, start: u64, rtt: u64, measured: u64) -> (u64, u64) {
+        let (mut now, mut pace) = (start, 0);
+        for _ in 0..20_000 {
+            beside.on_small(at(now));
+            pace = limit(beside, now).min(8 * MIB) * 1000 / rtt;
+            now = flow(beside, now, 1, pace.min(2 * MIB), measured);
+        }
+        (pace.min(2 * MIB), limit(beside, now))
+    }
+
+    #[test]
+    fn a_way_that_became_longer_costs_no_more_than_a_part_of_the_pace() {
+        for (measured, longer) in [(100, 2000), (100, 400), (1000, 3000)] {
+            let mut beside = Beside::new();
+            let now = flow(&mut beside, 1_000_000, 100, 2 * MIB, measured);
+            let (pace, _) = limited(&mut beside, now, longer, measured);
+            assert!(pace > MIB, "{measured} {longer}: {pace} in a millisecond");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_suffices_stays_low() {
+        let mut beside = Beside::new();
+        let now = flow(&mut beside, 1_000_000, 100, 2 * MIB, 100);
+        let (pace, limit) = limited(&mut beside, now, 240, 100);
+        assert!(pace > MIB && limit < MIB / 2, "{pace} {limit}");
     }
 }

@@ -456,9 +456,8 @@ impl<C: SecureChannel> Connection<C> {
                 let end = self.inbound.at;
                 let range = end.saturating_sub(len)..end;
                 let Self { receiver, uni, inbound, .. } = self;
-                let beside = receiver.is_beside(stream);
                 let done = receiver.data(now, uni, stream, &inbound.chunk, range, inbound.copy);
-                if beside && receiver.is_beside(stream) {
+                if receiver.poll_small_beside() {
                     self.beside.on_small(now);
                 }
                 self.on_exchanger_messages();

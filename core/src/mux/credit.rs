@@ -156,7 +156,7 @@ impl RecvWindow {
     fn grant(&mut self, now: Instant, tune: Tune, growth: &mut Growth) {
         let mut owed = self.owed();
         if self.limit > self.window && self.is_too_small(now, tune.rtt) {
-            let target = self.window.saturating_mul(2).min(tune.window_max);
+            let target = self.window.saturating_mul(2).min(tune.window_max).min(self.limit);
             let room = u32::try_from(tune.room).unwrap_or(u32::MAX);
             let wanted = target.saturating_sub(self.window);
             let more = wanted.min(room);
@@ -357,7 +357,7 @@ mod tests {
         };
         assert_eq!(grown(u32::MAX), 4 * INITIAL_WINDOW);
         assert_eq!(grown(INITIAL_WINDOW), INITIAL_WINDOW);
-        assert_eq!(grown(INITIAL_WINDOW + 1), 2 * INITIAL_WINDOW);
+        assert_eq!(grown(INITIAL_WINDOW + 1), INITIAL_WINDOW + 1);
     }
 
     #[test]

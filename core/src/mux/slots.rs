@@ -29,7 +29,7 @@ impl Slots {
     pub(super) fn memory(&self) -> usize {
         let index = self.index.capacity().saturating_mul(size_of::<[(u32, u32); 2]>());
         let free = self.free.capacity().saturating_mul(size_of::<u32>());
-        let slots = self.slots.capacity().saturating_mul(size_of::<Stream>());
+        let slots = self.slots.capacity().saturating_mul(Stream::MEMORY);
         slots.saturating_add(index).saturating_add(free)
     }
 

@@ -68,6 +68,9 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Bytes of memory of one that has something queued, without that.
+    pub(super) const MEMORY: usize = size_of::<Self>() + size_of::<Queue>();
+
     pub(super) const fn vacant() -> Self {
         Self {
             id: 0,

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::{DESCRIPTOR, HELD_MAX, Receiver, Spent};
+use super::{DESCRIPTOR, HELD_MAX, Receiver, SMALL, Spent};
 use crate::error::Offence;
 use crate::id::ProtocolId;
 use crate::message::Share;
@@ -302,6 +302,7 @@ impl Receiver {
     }
 
     fn publish(&mut self, chunk: u32, range: Range<usize>, protocol: u32, mut share: Share) {
+        self.small_beside |= self.large > 0 && range.len() < SMALL;
         share.held = share.held.saturating_add(as_u32(DESCRIPTOR));
         self.inbox_held = self.inbox_held.saturating_add(share.held as usize);
         if let Some(name) = self.inbox.protocol_at(protocol) {

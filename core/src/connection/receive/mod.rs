@@ -51,6 +51,9 @@ use crate::wire::{AssemblyBuffers, DecodeLimits, Decoder, ExchangerLimits};
 /// How much of an unfinished package is not credited before it is consumed.
 pub(super) const RETAINED: usize = INITIAL_WINDOW as usize / 4;
 
+/// A payload of fewer bytes is that of a small message.
+const SMALL: usize = 8 * 1024;
+
 /// What a stream may fill before anything of it is taken.
 const WINDOW: usize = INITIAL_WINDOW as usize;
 
@@ -99,6 +102,8 @@ struct RecvStream {
     passes: bool,
     /// Counted in `assembling`.
     assembling: bool,
+    /// Counted in `large`.
+    large: bool,
     /// Received and not decoded.
     backlog: Backlog,
 }
@@ -129,6 +134,10 @@ pub(super) struct Receiver {
     blocked: VecDeque<StreamId>,
     /// How many streams are inside a package and have no backlog.
     assembling: usize,
+    /// Those of them whose package is longer than `RETAINED`.
+    large: usize,
+    /// A small message came while there was one.
+    small_beside: bool,
     /// Bytes of all backlogs.
     backlog: usize,
     /// Memory of all packages in assembly, in bytes.
@@ -206,6 +215,8 @@ impl Receiver {
             waiting: VecDeque::new(),
             blocked: VecDeque::new(),
             assembling: 0,
+            large: 0,
+            small_beside: false,
             backlog: 0,
             assemblies: 0,
             parted: false,
@@ -377,12 +388,17 @@ impl Receiver {
             self.blocked.retain(|blocked| *blocked != stream);
         }
         self.assembling = self.assembling.saturating_sub(usize::from(state.assembling));
+        self.large = self.large.saturating_sub(usize::from(state.large));
     }
 
     /// Counts a stream that may have begun or ended a package, or got or lost a backlog.
     fn recount(&mut self, stream: StreamId) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         let inside = !state.blocked && !state.decoder.is_between();
+        let large = inside && state.decoder.declared() > RETAINED;
+        self.large = self.large.saturating_sub(usize::from(state.large));
+        self.large = self.large.saturating_add(usize::from(large));
+        state.large = large;
         match (core::mem::replace(&mut state.assembling, inside), inside) {
             (false, true) => self.assembling = self.assembling.saturating_add(1),
             (true, false) => self.assembling = self.assembling.saturating_sub(1),
@@ -390,11 +406,9 @@ impl Receiver {
         }
     }
 
-    /// Whether a stream is between two packages, and nothing of it waits, while another one is
-    /// inside of one.
-    pub(super) fn is_beside(&self, stream: StreamId) -> bool {
-        self.assembling > 0
-            && self.streams.get(&stream).is_some_and(|state| !state.assembling && !state.blocked)
+    /// Whether a small message has come, since the last call, while a large one was under way.
+    pub(super) const fn poll_small_beside(&mut self) -> bool {
+        core::mem::replace(&mut self.small_beside, false)
     }
 
     /// The peer broke a rule on a stream: reset it.
