@@ -7,8 +7,8 @@
 //!
 //! States: alone, and beside, until [`HOLD`] has passed since the last small message. In both the
 //! pace of the peer is measured, over two round trips and at least [`PERIOD`]. Alone it says what
-//! there is to be had. Beside, a pace far below that says that the limit is too low, because the way
-//! has become longer or slower than it was: then the limit rises until the pace is back.
+//! there is to be had. Beside, a pace of less than three eighths of that says that the limit is too
+//! low, because the way has become longer than it was: then the limit rises.
 //!
 //! Invariants: there is no limit before a pace is known, nor while alone; a limit is at least
 //! [`LIMIT_MIN`]. What counts is which bytes came when, not how they were cut.
@@ -93,9 +93,9 @@ impl Beside {
         let more = self.limit.saturating_sub(least);
         self.limit = if !was_limited {
             least
-        } else if pace < self.pace.saturating_mul(5).div_ceil(8) {
+        } else if pace < self.pace.saturating_mul(3).div_ceil(8) {
             self.limit.saturating_add(self.limit.div_ceil(4)).max(least)
-        } else if pace > self.pace.saturating_mul(3).div_ceil(4) {
+        } else if pace > self.pace.div_ceil(2) {
             least.saturating_add(more.saturating_sub(more.div_ceil(16)))
         } else {
             self.limit.max(least)
@@ -224,7 +224,7 @@ mod tests {
             let mut beside = Beside::new();
             let now = flow(&mut beside, 1_000_000, 100, 2 * MIB, measured);
             let (pace, _) = limited(&mut beside, now, longer, measured);
-            assert!(pace > MIB, "{measured} {longer}: {pace} in a millisecond");
+            assert!(pace > MIB * 11 / 16, "{measured} {longer}: {pace} in a millisecond");
         }
     }
 
