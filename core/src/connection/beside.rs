@@ -69,9 +69,12 @@ impl Beside {
         let Some(rtt) = rtt else { return };
         let (period, took) = (rtt.saturating_mul(2).max(PERIOD), now.since(self.since));
         if took >= period {
-            let is_bulk = self.bytes >= LIMIT_MIN && took < period.saturating_mul(4);
+            let was_limited = self.limit(self.since).is_some();
+            // A peer may pause because it waits for us.
+            let is_flow = was_limited || took < period.saturating_mul(4);
+            let is_bulk = self.bytes >= LIMIT_MIN && is_flow;
             if is_bulk && !self.is_first {
-                self.measured(per_second(self.bytes, took), rtt);
+                self.measured(per_second(self.bytes, took), was_limited, rtt);
             }
             self.is_first = !is_bulk;
             (self.since, self.bytes) = (now, 0);
@@ -80,8 +83,7 @@ impl Beside {
     }
 
     /// The pace in the period that ends.
-    fn measured(&mut self, pace: u64, rtt: Duration) {
-        let was_limited = self.limit(self.since).is_some();
+    fn measured(&mut self, pace: u64, was_limited: bool, rtt: Duration) {
         if pace > self.pace {
             self.pace = pace;
         } else if !was_limited {
@@ -226,6 +228,20 @@ mod tests {
             let (pace, _) = limited(&mut beside, now, longer, measured);
             assert!(pace > MIB * 11 / 16, "{measured} {longer}: {pace} in a millisecond");
         }
+    }
+
+    #[test]
+    fn a_peer_that_pauses_because_it_may_not_send_is_let_send_more() {
+        let mut beside = Beside::new();
+        let mut now = flow(&mut beside, 1_000_000, 100, 2 * MIB, 100);
+        // Every 80 ms as much as it may.
+        for _ in 0..100 {
+            beside.on_small(at(now));
+            let burst = limit(&beside, now) as usize;
+            beside.on_bytes(at(now), burst, Some(Duration::from_micros(100)));
+            now += 80_000;
+        }
+        assert!(limit(&beside, now) > 32 * MIB);
     }
 
     #[test]
