@@ -8,7 +8,7 @@
 //!    are 0.
 //! 2. What waits keeps its order and its bytes until it has left.
 //!
-//! Bound: none of its own, the owner asks [`SealedBuf::len`] first. The memory is at most twice
+//! Bound: none of its own, the owner asks for its length first. The memory is at most twice
 //! what was ever wanted at a time; when its end is reached, at least half of it has left, so what
 //! waits is moved to its front, and after warm-up nothing is allocated.
 
